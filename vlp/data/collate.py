@@ -1,0 +1,90 @@
+"""Samples of different lengths to one padded `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vlp.data.sample import Batch, Regions, Sample
+from vlp.data.tokenisation import CaptionTokenizer, TokenizedCaption
+
+# Axes: B batch, T text tokens, V regions, F feature width.
+
+
+@dataclass
+class ProbeBatch:
+    """What a probe reads: the model's inputs, the samples they come from, and their pieces.
+
+    ``content`` is (B, T) bool, true at word pieces, false at [CLS], [SEP] and padding.
+    """
+
+    inputs: Batch
+    samples: tuple[Sample, ...]
+    tokens: tuple[TokenizedCaption, ...]
+    content: Tensor
+
+    def __len__(self) -> int:
+        """Return the batch size B."""
+        return len(self.samples)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ProbeBatch:
+        """Return the batch with the inputs on ``device``; samples stay where they are."""
+        moved = self.inputs.to(device, non_blocking), self.content.to(device, non_blocking=non_blocking)
+        return replace(self, inputs=moved[0], content=moved[1])
+
+
+def pad(rows: Sequence[Tensor], value: float = 0) -> Tensor:
+    """Return rows of unequal first dimension as one tensor, filled up with ``value`` at the end."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+
+
+def lengths_mask(rows: Sequence[Tensor]) -> Tensor:
+    """Return (B, longest) bool, true where a row of ``rows`` has an entry."""
+    lengths = torch.tensor([len(row) for row in rows])
+    return torch.arange(int(lengths.max()))[None] < lengths[:, None]
+
+
+def collate_inputs(
+    input_ids: Sequence[Tensor],
+    token_types: Sequence[Tensor],
+    regions: Sequence[Regions | None],
+    image_sizes: Sequence[tuple[int, int]],
+    pad_id: int,
+) -> Batch:
+    """Return the model's inputs; the image side is None unless every sample has regions.
+
+    Args:
+        input_ids: ids of each caption.
+        token_types: segments of each caption.
+        regions: regions of each image.
+        image_sizes: width and height of each image in pixels.
+        pad_id: id of [PAD].
+    """
+    batch = Batch(pad(input_ids, pad_id), lengths_mask(input_ids), pad(token_types))
+    batch.image_sizes = torch.tensor(image_sizes)
+    present = [r for r in regions if r is not None]
+    if len(present) == len(regions):
+        batch.features = pad([r.features for r in present]).float()
+        batch.boxes = pad([r.boxes for r in present]).float()
+        batch.region_mask = lengths_mask([r.boxes for r in present])
+    return batch
+
+
+def collate_probe(samples: Sequence[Sample], tokenizer: CaptionTokenizer, max_pieces: int | None) -> ProbeBatch:
+    """Return a probe's batch of ``samples``.
+
+    Raises:
+        ValueError: naming the sample whose caption is empty or longer than ``max_pieces``.
+    """
+    tokens = tuple(tokenizer.encode(s.caption, max_pieces, f"sample {s.sample_id or s.image_id}") for s in samples)
+    inputs = collate_inputs(
+        [t.input_ids for t in tokens],
+        [t.token_types for t in tokens],
+        [s.regions for s in samples],
+        [(s.width, s.height) for s in samples],
+        tokenizer.pad_id,
+    )
+    return ProbeBatch(inputs, tuple(samples), tokens, pad([~t.special for t in tokens]))

@@ -1,0 +1,168 @@
+"""Loaders: pre-training batches in an order that can be resumed, and every sample once for probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from vlp.data.collate import ProbeBatch, collate_probe
+from vlp.data.dataset import VLDataset
+from vlp.data.masking import Corruption
+from vlp.data.ordering import Place, TrainingOrder
+from vlp.data.pairs import PretrainingBatch, PretrainingPairs
+from vlp.data.sample import Sample
+from vlp.data.tokenisation import CaptionTokenizer
+
+
+class EveryBatch(Sampler[list[Place]]):
+    """Every pair once, in file order, for each group of tasks; no process sees a pair twice.
+
+    Args:
+        size: number of pairs.
+        batch_size: pairs a batch.
+        task_groups: the data are gone through once a group; ``[()]`` is one pass for all objectives together.
+    """
+
+    def __init__(self, size: int, batch_size: int, task_groups: Sequence[tuple[str, ...]] = ((),)) -> None:
+        self.size, self.batch_size, self.task_groups = size, batch_size, task_groups
+        self.rank, self.world_size = process_rank()
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        """Yield this process's batches."""
+        for tasks in self.task_groups:
+            for start in self._starts():
+                stop = min(start + self.batch_size, self.size)
+                yield [Place(0, index, tasks) for index in range(start, stop)]
+
+    def __len__(self) -> int:
+        """Return the number of this process's batches."""
+        return len(self.task_groups) * len(self._starts())
+
+    def _starts(self) -> range:
+        return range(self.rank * self.batch_size, self.size, self.batch_size * self.world_size)
+
+
+def process_rank() -> tuple[int, int]:
+    """Return this process's rank and the number of processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class PretrainingData(pl.LightningDataModule):
+    """Training and validation pairs.
+
+    Args:
+        train: samples to train on.
+        val: samples held out.
+        tokenizer: cuts captions.
+        corruptions: by objective.
+        task_weights: with weights, one objective is drawn a batch; empty: every batch is for all of them.
+        batch_size: pairs a batch and process.
+        num_workers: processes that prepare batches; changes no number.
+        seed: of order and corruption.
+        max_pieces: the longest caption the model takes.
+    """
+
+    def __init__(
+        self,
+        train: VLDataset,
+        val: VLDataset,
+        tokenizer: CaptionTokenizer,
+        corruptions: Mapping[str, Corruption],
+        task_weights: Mapping[str, float],
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        max_pieces: int | None = None,
+    ) -> None:
+        super().__init__()
+        pairs = partial(PretrainingPairs, tokenizer=tokenizer, corruptions=corruptions, max_pieces=max_pieces)
+        self.train_pairs = pairs(train, seed=seed)
+        self.val_pairs = pairs(val, seed=0)
+        self.task_weights = dict(task_weights)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.position = (0, 0)
+
+    def train_dataloader(self) -> DataLoader[PretrainingBatch]:
+        """Return the training batches from the current position on."""
+        rank, world_size = process_rank()
+        order = TrainingOrder(
+            size=len(self.train_pairs),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            length=self.train_pairs.length,
+            tasks=self.task_weights,
+            rank=rank,
+            world_size=world_size,
+            epoch=self.position[0],
+            start=self.position[1],
+        )
+        return self._loader(self.train_pairs, order)
+
+    def val_dataloader(self) -> DataLoader[PretrainingBatch]:
+        """Return every validation pair once, for each objective apart where training samples one a step."""
+        groups = [(task,) for task in self.task_weights] or [()]
+        return self._loader(self.val_pairs, EveryBatch(len(self.val_pairs), self.batch_size, groups))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the data: epoch, and batches of it trained on."""
+        if self.trainer is None:
+            return {"epoch": self.position[0], "batches": self.position[1]}
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {"epoch": self.trainer.current_epoch, "batches": done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on at the position of ``state_dict``."""
+        self.position = (state_dict["epoch"], state_dict["batches"])
+
+    def _loader(self, pairs: PretrainingPairs, order: Sampler[list[Place]]) -> DataLoader[PretrainingBatch]:
+        return DataLoader(
+            pairs,
+            sampler=order,
+            batch_size=None,  # the sampler gives whole batches
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def probe_loader(
+    dataset: VLDataset,
+    tokenizer: CaptionTokenizer,
+    batch_size: int,
+    num_workers: int = 0,
+    max_pieces: int | None = None,
+) -> DataLoader[ProbeBatch]:
+    """Return every sample of ``dataset`` once, in order, as batches of a probe.
+
+    Args:
+        dataset: samples.
+        tokenizer: cuts captions.
+        batch_size: samples a batch.
+        num_workers: processes that prepare batches; changes no number.
+        max_pieces: the longest caption the model takes; a longer one is an error naming the sample.
+    """
+    return DataLoader(
+        _WholeBatches(dataset, tokenizer, max_pieces),
+        sampler=EveryBatch(len(dataset), batch_size),
+        batch_size=None,
+        num_workers=num_workers,
+    )
+
+
+class _WholeBatches(torch.utils.data.Dataset[ProbeBatch]):
+    """Probe batches, addressed by lists of places."""
+
+    def __init__(self, dataset: VLDataset, tokenizer: CaptionTokenizer, max_pieces: int | None) -> None:
+        self.dataset, self.tokenizer, self.max_pieces = dataset, tokenizer, max_pieces
+
+    def __getitem__(self, places: Sequence[Place]) -> ProbeBatch:
+        samples: list[Sample] = [self.dataset[place.index] for place in places]
+        return collate_probe(samples, self.tokenizer, self.max_pieces)
+

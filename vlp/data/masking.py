@@ -1,0 +1,186 @@
+"""What pre-training hides from the model: words, regions, and which image a caption belongs to.
+
+A corruption changes one `Example` before it is put into a batch. It draws from the generator it is given, which is
+seeded by (seed, epoch, index): the same pair looks the same whatever worker prepares it. Corruptions treat matched and
+mismatched pairs alike, so that a mask never tells whether the pair matches; only what is *asked* of a pair may differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlp.data.sample import Regions, Sample
+from vlp.data.tokenisation import CaptionTokenizer, TokenizedCaption
+
+# Axes: T word pieces, V regions.
+
+IGNORE = -100
+"""Label of a position whose word is not asked for."""
+
+
+@dataclass
+class Example:
+    """A pair on its way into a batch.
+
+    ``input_ids`` (T,) is what the model will read, ``text_labels`` (T,) the words asked for (`IGNORE` elsewhere),
+    ``hidden_regions`` (V,) bool the regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is
+    asked for, ``regions`` what the model sees of the image, ``region_targets`` what the image holds.
+    """
+
+    sample: Sample
+    tokens: TokenizedCaption
+    input_ids: Tensor
+    text_labels: Tensor
+    is_matched: bool
+    regions: Regions | None
+    hidden_regions: Tensor | None = None
+    asked_regions: Tensor | None = None
+
+
+class PairSource(Protocol):
+    """What a corruption may ask of the data the example comes from."""
+
+    tokenizer: CaptionTokenizer
+    truth_annotated: bool
+
+    def other(self, example: Example, generator: np.random.Generator) -> Sample:
+        """Return a sample of another image, each equally likely."""
+        ...
+
+    def with_caption(self, example: Example, donor: Sample) -> None:
+        """Give ``example`` the caption of ``donor``."""
+        ...
+
+    def with_image(self, example: Example, donor: Sample) -> None:
+        """Give ``example`` the image of ``donor``."""
+        ...
+
+
+class Corruption(Protocol):
+    """One change of an example, drawn from ``generator``."""
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Change ``example`` in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairMismatch:
+    """Image-text matching: with some probability the image or the caption is another's.
+
+    UNITER replaces the image, LXMERT the sentence. Data that say themselves whether a pair matches (NLVR) are left alone.
+
+    Args:
+        probability: of a mismatch.
+        replace: what is replaced.
+    """
+
+    probability: float = 0.5
+    replace: Literal["image", "text"] = "image"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        check_share("probability", self.probability)
+        if self.replace not in ("image", "text"):
+            raise ValueError(f"replace={self.replace!r}: expected 'image' or 'text'")
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Replace image or caption, or leave the pair as it is."""
+        if source.truth_annotated or generator.random() >= self.probability:
+            return
+        donor = source.other(example, generator)
+        exchange = source.with_image if self.replace == "image" else source.with_caption
+        exchange(example, donor)
+        example.is_matched = False
+
+
+@dataclass(frozen=True)
+class TextMasking:
+    """BERT's masking: of the chosen pieces most become [MASK], some a random piece, the rest stay.
+
+    Args:
+        probability: of a piece to be chosen.
+        mask_share: share of the chosen pieces that become [MASK].
+        random_share: share of them that become a random piece.
+        at_least_one: choose the first piece where none was drawn (UNITER).
+        on_mismatched: whether words of mismatched pairs are asked for too; they are hidden either way.
+    """
+
+    probability: float = 0.15
+    mask_share: float = 0.8
+    random_share: float = 0.1
+    at_least_one: bool = True
+    on_mismatched: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name in ("probability", "mask_share", "random_share"):
+            check_share(name, getattr(self, name))
+        if self.mask_share + self.random_share > 1:
+            raise ValueError(f"mask_share={self.mask_share} and random_share={self.random_share} sum to more than 1")
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Hide pieces of the caption."""
+        words = (~example.tokens.special).nonzero().squeeze(1)
+        chosen = words[torch.from_numpy(generator.random(len(words)) < self.probability)]
+        if self.at_least_one and not len(chosen):
+            chosen = words[:1]
+        labels = torch.full_like(example.input_ids, IGNORE)
+        if example.is_matched or self.on_mismatched:
+            labels[chosen] = example.input_ids[chosen]
+        fate = torch.from_numpy(generator.random(len(chosen)))
+        pool = source.tokenizer.word_ids
+        drawn = pool[torch.from_numpy(generator.integers(len(pool), size=len(chosen)))]
+        masked = example.input_ids.clone()
+        masked[chosen[fate < self.mask_share]] = source.tokenizer.mask_id
+        is_random = (fate >= self.mask_share) & (fate < self.mask_share + self.random_share)
+        masked[chosen[is_random]] = drawn[is_random]
+        example.input_ids, example.text_labels = masked, labels
+
+
+@dataclass(frozen=True)
+class RegionMasking:
+    """Masked region modelling: regions whose feature the model must not see.
+
+    UNITER hides every chosen region and chooses at least one; VOLTA hides 90 % of them and forces none.
+
+    Args:
+        probability: of a region to be chosen.
+        hidden_share: share of the chosen regions that are hidden; the rest stay visible and are asked for all the same.
+        at_least_one: choose one region at random where none was drawn.
+        on_mismatched: whether regions of mismatched pairs are asked for too; they are hidden either way.
+    """
+
+    probability: float = 0.15
+    hidden_share: float = 1.0
+    at_least_one: bool = True
+    on_mismatched: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        check_share("probability", self.probability)
+        check_share("hidden_share", self.hidden_share)
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Hide regions of the image."""
+        if example.regions is None:
+            raise ValueError(f"sample {example.sample.sample_id!r} has no regions, which masked region modelling needs")
+        count = len(example.regions)
+        chosen = torch.from_numpy(generator.random(count) < self.probability)
+        forced = int(generator.integers(count))
+        if self.at_least_one and not chosen.any():
+            chosen[forced] = True
+        is_asked = example.is_matched or self.on_mismatched
+        example.asked_regions = chosen if is_asked else torch.zeros_like(chosen)
+        example.hidden_regions = chosen & torch.from_numpy(generator.random(count) < self.hidden_share)
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise a ValueError unless ``value`` lies in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value}: expected a share in [0, 1]")

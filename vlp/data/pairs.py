@@ -1,0 +1,183 @@
+"""Pre-training pairs: image and caption, corrupted for the objectives, as batches.
+
+Everything random about a pair is drawn from a generator seeded by (seed, epoch, index), so that a pair does not depend
+on the worker that prepares it nor on what was prepared before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vlp.data.collate import collate_inputs, pad
+from vlp.data.dataset import VLDataset
+from vlp.data.masking import IGNORE, Corruption, Example, PairMismatch
+from vlp.data.ordering import Place
+from vlp.data.sample import Batch, Regions, Sample
+from vlp.data.tokenisation import CaptionTokenizer
+
+# Axes: B pairs, T text tokens, V regions, F feature width, C classes.
+
+
+@dataclass
+class PretrainingBatch:
+    """Corrupted inputs and what the objectives ask of them.
+
+    Args:
+        inputs: what the model reads; ``inputs.masked_regions`` are hidden from it.
+        is_matched: (B,) bool, whether the caption is true of the image.
+        text_labels: (B, T) long, `IGNORE` where nothing is asked.
+        asked_regions: (B, V) bool, regions whose content is asked for.
+        features: (B, V, F) the regions' features before masking.
+        class_probs: (B, V, C) the detector's class distributions, background first.
+        tasks: objectives this batch is for; empty for all.
+    """
+
+    inputs: Batch
+    is_matched: Tensor
+    text_labels: Tensor
+    asked_regions: Tensor | None = None
+    features: Tensor | None = None
+    class_probs: Tensor | None = None
+    tasks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of pairs B."""
+        return len(self.is_matched)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PretrainingBatch:
+        """Return the batch with every tensor on ``device``."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        movable = {name: v for name, v in values.items() if isinstance(v, Tensor | Batch)}
+        return replace(self, **{name: v.to(device, non_blocking=non_blocking) for name, v in movable.items()})
+
+    def concerns(self, task: str) -> bool:
+        """Return whether ``task`` is asked of this batch."""
+        return not self.tasks or task in self.tasks
+
+
+class PretrainingPairs(Dataset[PretrainingBatch]):
+    """Batches of corrupted pairs, addressed by lists of places.
+
+    Args:
+        dataset: where samples come from.
+        tokenizer: cuts captions.
+        corruptions: by objective; a batch for some objectives gets theirs only.
+        seed: of every draw.
+        max_pieces: the longest caption the model takes, in pieces, specials included.
+    """
+
+    def __init__(
+        self,
+        dataset: VLDataset,
+        tokenizer: CaptionTokenizer,
+        corruptions: Mapping[str, Corruption],
+        seed: int = 0,
+        max_pieces: int | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.tokenizer = tokenizer
+        # The pair is settled before anything of it is hidden.
+        self.corruptions = dict(sorted(corruptions.items(), key=lambda item: not isinstance(item[1], PairMismatch)))
+        self.seed = seed
+        self.max_pieces = max_pieces
+        self.truth_annotated: bool = dataset.truth_annotated
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.dataset)
+
+    def __getitem__(self, places: Sequence[Place]) -> PretrainingBatch:
+        """Return the batch of ``places``, which share their tasks."""
+        return self.collate([self.example(place) for place in places], places[0].tasks)
+
+    def length(self, index: int) -> int:
+        """Return the length of a caption in words, for bucketing."""
+        return self.dataset.caption(index).count(" ")
+
+    def example(self, place: Place) -> Example:
+        """Return the corrupted pair at ``place``.
+
+        Raises:
+            ValueError: naming the sample whose caption is empty or too long.
+        """
+        generator = np.random.default_rng([self.seed, place.epoch, place.index])
+        sample = self.dataset[place.index]
+        example = self._plain(sample)
+        for task, corruption in self.corruptions.items():
+            if not place.tasks or task in place.tasks:
+                corruption(example, self, generator)
+        return example
+
+    def other(self, example: Example, generator: np.random.Generator) -> Sample:
+        """Return a sample whose image (or sentence group) is another, each equally likely.
+
+        Raises:
+            ValueError: if 100 draws find none, which means that the data hold one image.
+        """
+        for _ in range(100):
+            donor = self.dataset[int(generator.integers(len(self.dataset)))]
+            if donor.image_id != example.sample.image_id:
+                return donor
+        raise ValueError(f"{self.dataset.name} split={self.dataset.split}: no other image than {example.sample.image_id!r}")
+
+    def with_caption(self, example: Example, donor: Sample) -> None:
+        """Give ``example`` the caption of ``donor``."""
+        example.tokens = self.tokenizer.encode(donor.caption, self.max_pieces, f"sample {donor.sample_id}")
+        example.input_ids = example.tokens.input_ids
+        example.text_labels = torch.full_like(example.input_ids, IGNORE)
+
+    def with_image(self, example: Example, donor: Sample) -> None:
+        """Give ``example`` the image of ``donor``."""
+        example.regions = donor.regions
+        example.sample = replace(example.sample, width=donor.width, height=donor.height)
+
+    def collate(self, examples: Sequence[Example], tasks: tuple[str, ...]) -> PretrainingBatch:
+        """Return ``examples`` as one batch."""
+        inputs = collate_inputs(
+            [e.input_ids for e in examples],
+            [e.tokens.token_types for e in examples],
+            [e.regions for e in examples],
+            [(e.sample.width, e.sample.height) for e in examples],
+            self.tokenizer.pad_id,
+        )
+        batch = PretrainingBatch(
+            inputs,
+            is_matched=torch.tensor([e.is_matched for e in examples]),
+            text_labels=pad([e.text_labels for e in examples], IGNORE),
+            tasks=tasks,
+        )
+        if inputs.region_mask is not None:
+            regions = [e.regions for e in examples if e.regions is not None]
+            self._add_region_targets(batch, examples, regions)
+        return batch
+
+    def _add_region_targets(
+        self, batch: PretrainingBatch, examples: Sequence[Example], regions: Sequence[Regions]
+    ) -> None:
+        nothing = [torch.zeros(len(r), dtype=torch.bool) for r in regions]
+        hidden = [e.hidden_regions for e in examples]
+        asked = [e.asked_regions for e in examples]
+        if any(h is not None for h in hidden):
+            batch.inputs.masked_regions = pad([_or(h, none) for h, none in zip(hidden, nothing, strict=True)])
+        if any(a is not None for a in asked):
+            batch.asked_regions = pad([_or(a, none) for a, none in zip(asked, nothing, strict=True)])
+            batch.features = batch.inputs.features
+            probabilities = [r.class_probs for r in regions if r.class_probs is not None]
+            if len(probabilities) == len(regions):
+                batch.class_probs = pad(probabilities)
+
+    def _plain(self, sample: Sample) -> Example:
+        tokens = self.tokenizer.encode(sample.caption, self.max_pieces, f"sample {sample.sample_id or sample.image_id}")
+        labels = torch.full_like(tokens.input_ids, IGNORE)
+        return Example(sample, tokens, tokens.input_ids, labels, sample.is_matched, sample.regions)
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
