@@ -11,7 +11,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 ACTIVATED := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)))
-ENV := $(if $(wildcard $(ACTIVATED)/bin/python),$(ACTIVATED),.venv)
+ENV := $(if $(and $(ACTIVATED),$(wildcard $(ACTIVATED)/bin/python)),$(ACTIVATED),.venv)
 PYTHON := $(ENV)/bin/python
 # One stamp for each place a clone stands in, since an editable install points there.
 STAMP := $(ENV)/.vlp-installed-$(shell pwd | cksum | cut -d' ' -f1)
