@@ -1,0 +1,64 @@
+"""From a model's config to an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlp.configs import did_you_mean, instantiate, read_option, resolve
+from vlp.data.tokenisation import shipped_vocab_size
+from vlp.models.encoder import VLEncoder
+
+PAPER_KEY = "paper"
+"""Key of a model's config with the published ``vocab_size`` and ``feature_width``."""
+
+
+def build(
+    name: str, size: str = "tiny", feature_width: int | None = None, vocab_size: int | None = None, **overrides: Any
+) -> VLEncoder:
+    """Return an encoder with random weights, in ``eval()``.
+
+    The weights come from torch's global generator: seed it for the same ones again.
+
+    Args:
+        name: an option of ``conf/model``.
+        size: an option of ``conf/size``.
+        feature_width: of the region features; None for the paper's.
+        vocab_size: None for the paper's at base, for the shipped vocabulary's below.
+        overrides: keys of the size's config, such as ``layers=2``.
+
+    Raises:
+        ValueError: if there is no such model, size or key.
+    """
+    numbers = read_option("size", size)
+    for key in overrides:
+        if key not in numbers:
+            raise ValueError(f"size={size} has no key {key}{did_you_mean(key, numbers)}")
+    numbers.update(overrides)
+    model = resolve({"model": read_option("model", name), "size": numbers})["model"]
+    if vocab_size is None and numbers["vocabulary"] == "shipped":
+        vocab_size = shipped_vocab_size()
+    return build_from_config(model, feature_width, vocab_size)
+
+
+def build_from_config(
+    model: Mapping[str, Any], feature_width: int | None = None, vocab_size: int | None = None
+) -> VLEncoder:
+    """Return the encoder that a resolved model config describes, with random weights, in ``eval()``.
+
+    ``feature_width`` and ``vocab_size`` default to the paper's, from the config.
+
+    Raises:
+        ValueError: if the config is not of an encoder.
+    """
+    paper = model.get(PAPER_KEY) or {}
+    description = {key: value for key, value in model.items() if key != PAPER_KEY}
+    encoder = instantiate(
+        description,
+        _key_="model",
+        vocab_size=vocab_size or paper.get("vocab_size"),
+        feature_width=feature_width or paper.get("feature_width"),
+    )
+    if not isinstance(encoder, VLEncoder):
+        raise ValueError(f"model={model.get('name')} builds a {type(encoder).__name__}, expected a VLEncoder")
+    return encoder.eval()

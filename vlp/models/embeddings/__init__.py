@@ -1,0 +1,1 @@
+"""Embeddings: what truly differs between architectures, one file a paper."""

@@ -1,0 +1,109 @@
+"""Stacks of transformer layers: one stream over everything, or two streams that meet in cross layers.
+
+A stack takes the embedded streams and returns the last states of each. It lists its sites in execution order, and hands
+over every hidden state and attention map that somebody watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from vlp.models.blocks import Attention, BlockShape, FeedForward, attention_bias
+from vlp.models.embeddings.base import Embedded
+from vlp.models.observation import Site, Watch
+
+# Axes: B batch, T text tokens, V visual tokens, S = T + V, D width.
+
+EMBEDDING_LAYER = -1
+"""`Site.layer` of the embedding output."""
+
+
+class Layer(nn.Module):
+    """A transformer layer of one stream: self attention, then feed-forward.
+
+    Args:
+        shape: of its sub-layers.
+        stage, index, stream: where it stands, as in `Site`.
+    """
+
+    def __init__(self, shape: BlockShape, stage: str, index: int, stream: str) -> None:
+        super().__init__()
+        self.attention = Attention(shape)
+        self.feed_forward = FeedForward(shape)
+        self.attention_site = Site(stage, index, stream, stream)
+        self.hidden_site = Site(stage, index, stream)
+        self.sites = (self.attention_site, self.hidden_site)
+
+    def forward(self, states: Tensor, bias: Tensor | None, watch: Watch | None) -> Tensor:
+        """Return the states after this layer, (B, S, D)."""
+        states = self.attention(states, None, bias, self.attention_site, watch)
+        states = self.feed_forward(states)
+        if watch is not None:
+            watch.hidden(self.hidden_site, states)
+        return states
+
+
+class Stream(nn.ModuleList):
+    """Layers one after the other over one stream, starting from its embedding.
+
+    Args:
+        shape: of every layer.
+        layers: how many.
+        stage, stream: where they stand, as in `Site`.
+    """
+
+    def __init__(self, shape: BlockShape, layers: int, stage: str, stream: str) -> None:
+        super().__init__([Layer(shape, stage, index, stream) for index in range(layers)])
+        self.embedding_site = Site(stage, EMBEDDING_LAYER, stream)
+        self.sites = (self.embedding_site, *_sites(self))
+
+    def forward(self, states: Tensor, bias: Tensor | None, watch: Watch | None) -> Tensor:
+        """Return the states (B, S, D) after the last layer."""
+        if watch is not None:
+            watch.hidden(self.embedding_site, states)
+        for layer in self:
+            states = layer(states, bias, watch)
+        return states
+
+
+class SingleStream(nn.Module):
+    """One stream: text, then vision, each with its padding, every token attending to every real one.
+
+    Padding stays where it is (VisualBERT, ViLT); UNITER's released code moves it to the end, which changes no state of
+    a real token, since positions come with the embeddings. Without a visual stream this is BERT.
+
+    Args:
+        shape: of every layer.
+        layers: how many.
+        stage: ``joint``, or ``text`` for a model that reads text only.
+    """
+
+    def __init__(self, shape: BlockShape, layers: int, stage: str = "joint") -> None:
+        super().__init__()
+        self.width = shape.width
+        self.heads = shape.heads
+        self.layers = Stream(shape, layers, stage, stage)
+        self.sites = self.layers.sites
+
+    def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the last states of text (B, T, D) and of vision (B, V, D), or None."""
+        states, mask = _joined(embedded)
+        states = self.layers(states, attention_bias(mask, states.dtype), watch)
+        if embedded.vision is None:
+            return states, None
+        length = embedded.text.shape[1]
+        return states[:, :length], states[:, length:]
+
+
+def _joined(embedded: Embedded) -> tuple[Tensor, Tensor]:
+    if embedded.vision is None or embedded.vision_mask is None:
+        return embedded.text, embedded.text_mask
+    states = torch.cat([embedded.text, embedded.vision], dim=1)
+    return states, torch.cat([embedded.text_mask, embedded.vision_mask], dim=1)
+
+
+def _sites(layers: Iterable[nn.Module]) -> tuple[Site, ...]:
+    return tuple(site for layer in layers for site in layer.sites)
