@@ -21,9 +21,9 @@ ROW_SUM_TOLERANCE = 1e-3
 class Site:
     """A place in a model.
 
-    ``Site(stage, layer, query)`` is the hidden state (B, S, D) of stream ``query`` after block ``layer`` of ``stage``; layer
-    -1 is the embedding output. ``Site(stage, layer, query, key)`` is the attention map (B, H, Q, K) from stream ``query``
-    to stream ``key``. Stages: joint, text, vision, cross. Streams: joint, text, vision. Layers count from 0.
+    ``Site(stage, layer, query)`` is the hidden state (B, S, D) of stream ``query`` after block ``layer`` of ``stage``;
+    layer -1 is the embedding output. ``Site(stage, layer, query, key)`` is the attention map (B, H, Q, K) from stream
+    ``query`` to stream ``key``. Stages: joint, text, vision, cross. Streams: joint, text, vision. Layers count from 0.
     """
 
     stage: str

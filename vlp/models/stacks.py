@@ -19,6 +19,7 @@ from vlp.models.observation import Site, Watch
 
 EMBEDDING_LAYER = -1
 """`Site.layer` of the embedding output."""
+CROSS = "cross"
 
 
 class Layer(nn.Module):
@@ -107,3 +108,66 @@ def _joined(embedded: Embedded) -> tuple[Tensor, Tensor]:
 
 def _sites(layers: Iterable[nn.Module]) -> tuple[Site, ...]:
     return tuple(site for layer in layers for site in layer.sites)
+
+
+class CrossLayer(nn.Module):
+    """LXMERT's cross layer: cross attention both ways, then self attention, then feed-forward, each stream its own.
+
+    One set of cross-attention weights serves both directions, and both read the layer's input: vision does not see what
+    text has just become (Tan and Bansal 2019, section 2.2; released code).
+
+    Args:
+        shape: of every sub-layer, the same for both streams.
+        index: where it stands among the cross layers.
+    """
+
+    def __init__(self, shape: BlockShape, index: int) -> None:
+        super().__init__()
+        self.cross_attention = Attention(shape)
+        self.text = Layer(shape, CROSS, index, "text")
+        self.vision = Layer(shape, CROSS, index, "vision")
+        self.to_vision = Site(CROSS, index, "text", "vision")
+        self.to_text = Site(CROSS, index, "vision", "text")
+        self.sites = (self.to_vision, self.to_text, *self.text.sites, *self.vision.sites)
+
+    def forward(
+        self,
+        text: Tensor,
+        vision: Tensor,
+        text_bias: Tensor | None,
+        vision_bias: Tensor | None,
+        watch: Watch | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states of text (B, T, D) and vision (B, V, D) after this layer."""
+        text_seeing = self.cross_attention(text, vision, vision_bias, self.to_vision, watch)
+        vision_reading = self.cross_attention(vision, text, text_bias, self.to_text, watch)
+        return self.text(text_seeing, text_bias, watch), self.vision(vision_reading, vision_bias, watch)
+
+
+class DualStream(nn.Module):
+    """Two streams of their own, then cross layers in which they meet.
+
+    Args:
+        shape: of every layer.
+        text_layers, vision_layers, cross_layers: how many of each.
+    """
+
+    def __init__(self, shape: BlockShape, text_layers: int, vision_layers: int, cross_layers: int) -> None:
+        super().__init__()
+        self.width = shape.width
+        self.heads = shape.heads
+        self.text_layers = Stream(shape, text_layers, "text", "text")
+        self.vision_layers = Stream(shape, vision_layers, "vision", "vision")
+        self.cross_layers = nn.ModuleList(CrossLayer(shape, index) for index in range(cross_layers))
+        self.sites = (*self.text_layers.sites, *self.vision_layers.sites, *_sites(self.cross_layers))
+
+    def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
+        """Return the last states of text (B, T, D) and of vision (B, V, D)."""
+        text, vision = embedded.text, embedded.vision
+        text_bias = attention_bias(embedded.text_mask, text.dtype)
+        vision_bias = attention_bias(embedded.vision_mask, vision.dtype)
+        text = self.text_layers(text, text_bias, watch)
+        vision = self.vision_layers(vision, vision_bias, watch)
+        for layer in self.cross_layers:
+            text, vision = layer(text, vision, text_bias, vision_bias, watch)
+        return text, vision

@@ -1,0 +1,54 @@
+"""LXMERT's embedding of words and regions (Tan and Bansal, EMNLP 2019, arXiv:1908.07490; released code)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vlp.data.sample import Batch
+from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
+from vlp.models.embeddings.regions import hide_features
+
+LOCATION_WIDTH = 4
+FROZEN_ROW = 0
+"""The released code makes row 0 of all three text tables a padding row: position 0 ([CLS]'s) and segment 0 (every
+token's) keep their random initial values for ever. We follow it, in value and in gradient."""
+
+
+class LxmertEmbeddings(Embeddings):
+    """Region = (LN(W feature) + LN(W box)) / 2, dropout; words as in BERT, with row 0 of each table never trained.
+
+    There is no segment of regions and no mask vector: a masked region's feature is zeroed (the paper's 80 %; its random
+    and unchanged 10 % are the masking's affair). Boxes are (x1, y1, x2, y2) in [0, 1].
+
+    Args:
+        vocab_size: rows of the word table.
+        feature_width: F of the region features.
+        width: D.
+        positions: the longest caption in word pieces.
+        dropout: after either stream's embedding.
+        eps: LayerNorm's epsilon.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        feature_width: int,
+        width: int,
+        positions: int,
+        dropout: float = 0.1,
+        eps: float = 1e-12,
+    ) -> None:
+        text = TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps, frozen_row=FROZEN_ROW)
+        super().__init__(text, feature_width)
+        self.features = nn.Linear(feature_width, width)
+        self.features_norm = nn.LayerNorm(width, eps=eps)
+        self.location = nn.Linear(LOCATION_WIDTH, width)
+        self.location_norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Embedded:
+        """Return both streams."""
+        look = self.features_norm(self.features(hide_features(batch)))
+        place = self.location_norm(self.location(batch.boxes))
+        vision = self.dropout((look + place) / 2)
+        return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, batch.region_mask)
