@@ -9,6 +9,7 @@ from vlp.data.masking import PairMismatch
 from vlp.data.pairs import PretrainingBatch
 from vlp.metrics.totals import Totals
 from vlp.models.encoder import Encoding, VLEncoder
+from vlp.models.heads import PooledClassifier
 from vlp.objectives.objective import Objective
 
 # Axes: B pairs, 2 classes (mismatched, matched).
@@ -22,19 +23,18 @@ class ImageTextMatching(Objective):
     Args:
         encoder: whose width the head has.
         corruption: how mismatched pairs are made.
+        num_classes: of the data's detector; not asked about.
 
     Raises:
-        ValueError: if the encoder has no pooler.
+        ValueError: if the encoder reads no image or has no pooler.
     """
 
-    def __init__(self, encoder: VLEncoder, corruption: PairMismatch) -> None:
+    def __init__(self, encoder: VLEncoder, corruption: PairMismatch, num_classes: int | None = None) -> None:
         super().__init__()
-        if encoder.pooler is None:
-            raise ValueError(f"image-text matching reads the pooled state, and model {encoder.name!r} has no pooler")
+        if encoder.pooler is None or encoder.feature_width is None:
+            raise ValueError(f"itm asks whether image and text match; model {encoder.name} has no image or no pooler")
         self.corruption = corruption
-        self.head = nn.Linear(encoder.width, 2)
-        nn.init.normal_(self.head.weight, std=encoder.width**-0.5)
-        nn.init.zeros_(self.head.bias)
+        self.head = PooledClassifier(encoder.width, 2)
         self.held_out = Totals({"loss": (), "right": (), "class_counts": (2,)})
 
     def forward(self, encoding: Encoding, batch: PretrainingBatch, encoder: VLEncoder) -> Tensor:

@@ -24,9 +24,10 @@ class MaskedLanguageModelling(Objective):
     Args:
         encoder: whose width, vocabulary and word embeddings the head shares.
         corruption: what is masked.
+        num_classes: of the data's detector; not asked about.
     """
 
-    def __init__(self, encoder: VLEncoder, corruption: TextMasking) -> None:
+    def __init__(self, encoder: VLEncoder, corruption: TextMasking, num_classes: int | None = None) -> None:
         super().__init__()
         self.corruption = corruption
         self.head = MLMHead(encoder.width, encoder.vocab_size)

@@ -24,15 +24,24 @@ class MaskedRegionClassificationKL(Objective):
 
     Args:
         encoder: whose width the head has.
-        num_classes: C, background included.
         corruption: what is masked.
+        num_classes: C of the data's detector, background included.
         per_class_mean: divide the training loss by C.
+
+    Raises:
+        ValueError: if the data have no class distributions or the encoder reads no regions.
     """
 
     def __init__(
-        self, encoder: VLEncoder, num_classes: int, corruption: RegionMasking, per_class_mean: bool = True
+        self,
+        encoder: VLEncoder,
+        corruption: RegionMasking,
+        num_classes: int | None = None,
+        per_class_mean: bool = True,
     ) -> None:
         super().__init__()
+        if num_classes is None or encoder.feature_width is None:
+            raise ValueError(f"mrc_kl asks for classes of regions; the data or model {encoder.name} have none")
         self.corruption = corruption
         self.head = RegionClassificationHead(encoder.width, num_classes)
         self.scale = 1 / num_classes if per_class_mean else 1.0

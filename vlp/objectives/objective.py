@@ -15,7 +15,8 @@ class Objective(nn.Module, ABC):
     """A pre-training loss with its head.
 
     ``corruption`` is applied to each pair before it is batched. Heads that share weights with the encoder read them from
-    it at each call, so that no weight is owned twice.
+    it at each call, so that no weight is owned twice. A config builds an objective from ``encoder`` and ``num_classes`` (of
+    the data's detector, background included, or None) and its own keys.
     """
 
     corruption: Corruption

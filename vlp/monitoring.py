@@ -1,0 +1,105 @@
+"""Curves of what a model does with its image, while it trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from vlp.data.masking import IGNORE
+from vlp.data.pairs import PretrainingBatch
+from vlp.data.statistics import mean_feature, with_mean_feature
+from vlp.metrics import normalized_mutual_information
+from vlp.metrics.estimates import SampleMean
+from vlp.metrics.totals import Totals
+from vlp.models.encoder import VLEncoder
+from vlp.models.observation import Site
+from vlp.objectives.mlm import MaskedLanguageModelling
+from vlp.observe.observers import Reducing
+from vlp.pretraining import PretrainingModule
+
+
+class HeldOutCurves(pl.Callback):
+    """Logs two curves at each validation, over the first pairs of it.
+
+    ``val/mlm_mean_image``: the masked-word loss in nats when every region has the mean feature, to be read beside
+    ``val/mlm``. ``val/nmi_layer_K``: how far text and vision lie apart at the output of layer K (0: embeddings) of a
+    single-stream model, or of the cross layers of a dual-stream one (VALUE section 4.1). Neither for a text-only model.
+
+    Args:
+        num_samples: pairs looked at.
+    """
+
+    def __init__(self, num_samples: int = 256) -> None:
+        self.num_samples = num_samples
+        self.num_seen = 0
+        self.mean_F: Tensor | None = None
+        self.words = Totals({"loss": (), "count": ()})
+        self.nmi: SampleMean | None = None
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start anew."""
+        assert isinstance(module, PretrainingModule)
+        self.num_seen = 0
+        self.words.to(module.device)
+        if self.mean_F is None and module.encoder.feature_width is not None:
+            self.mean_F = mean_feature(trainer.datamodule.val_pairs.dataset)  # type: ignore[attr-defined]
+            self.nmi = SampleMean((len(fusion_layers(module.encoder)),)).to(module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: object,
+        batch: PretrainingBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Look at a batch."""
+        assert isinstance(module, PretrainingModule)
+        if self.num_seen >= self.num_samples or self.mean_F is None:
+            return
+        self.num_seen += len(batch) * trainer.world_size
+        self._see_words(module, batch)
+        self._see_fusion(module.encoder, batch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Log what was seen."""
+        if self.mean_F is None or self.nmi is None:
+            return
+        words = self.words.collect()
+        if words["count"]:
+            module.log("val/mlm_mean_image", (words["loss"] / words["count"]).float())
+        for layer, value in enumerate(self.nmi.compute().value):
+            module.log(f"val/nmi_layer_{layer}", value.float())
+        self.nmi.reset()
+
+    def _see_words(self, module: PretrainingModule, batch: PretrainingBatch) -> None:
+        objective = next((o for _, o in module.named_objectives(batch) if isinstance(o, MaskedLanguageModelling)), None)
+        if objective is None or batch.inputs.features is None or batch.inputs.region_mask is None:
+            return
+        assert self.mean_F is not None
+        blind = with_mean_feature(batch.inputs.features, batch.inputs.region_mask, self.mean_F)
+        encoding = module.encoder(replace(batch.inputs, features=blind))
+        count = (batch.text_labels != IGNORE).sum()
+        self.words.update({"loss": objective(encoding, batch, module.encoder) * count, "count": count})
+
+    def _see_fusion(self, encoder: VLEncoder, batch: PretrainingBatch) -> None:
+        assert self.nmi is not None
+        layers = fusion_layers(encoder)
+        observer = Reducing([site for layer in layers for site in layer], lambda site, states: states.clone())
+        encoder(batch.inputs, observers=[observer])
+        kept = observer.take()
+        streams = [encoder.stream_masks(batch.inputs, site.query) for site in layers[0]]
+        valid, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
+        measure = partial(normalized_mutual_information, is_vision=is_vision, mask=valid)
+        self.nmi.update(torch.stack([measure(torch.cat([kept[s] for s in layer], 1)) for layer in layers], dim=1))
+
+
+def fusion_layers(encoder: VLEncoder) -> list[tuple[Site, ...]]:
+    """Return, for each layer in which text and vision meet, the sites of its states: one joint, or text and vision."""
+    sites = [site for site in encoder.hidden_sites if site.stage in ("joint", "cross")]
+    return [tuple(s for s in sites if s.layer == layer) for layer in sorted({site.layer for site in sites})]

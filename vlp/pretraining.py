@@ -1,0 +1,172 @@
+"""Pre-training: an encoder, weighted objectives, and one loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from vlp.configs import instantiate
+from vlp.data.masking import Corruption
+from vlp.data.pairs import PretrainingBatch
+from vlp.models.encoder import VLEncoder
+from vlp.objectives.objective import Objective
+
+RECORD_KEY = "vlp"
+"""Key of a checkpoint under which stands, in plain types, what is needed to build the model again."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The objectives of a pre-training, as ``conf/objective`` lists them.
+
+    Args:
+        parts: by name, what builds the objective.
+        weights: by name, the factor of its loss; where one is sampled a step, how often it is.
+        combine: ``sum`` (one pass for all, losses added) or ``sample`` (one objective a step, as UNITER does).
+    """
+
+    parts: Mapping[str, Callable[..., Objective]]
+    weights: Mapping[str, float]
+    combine: str = "sum"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if self.combine not in ("sum", "sample"):
+            raise ValueError(f"objective.combine={self.combine!r}: expected 'sum' or 'sample'")
+        if not self.parts:
+            raise ValueError("objective.parts is empty: there is nothing to train on")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Bundle:
+        """Return the bundle of a plain ``objective`` config; a part that is null is left out."""
+        described = {name: part for name, part in config["parts"].items() if part is not None}
+        parts = {
+            name: instantiate(part["module"], _key_=f"objective.parts.{name}.module")
+            for name, part in described.items()
+        }
+        return cls(parts, {name: float(part["weight"]) for name, part in described.items()}, config["combine"])
+
+    def build(self, encoder: VLEncoder, num_classes: int | None) -> nn.ModuleDict:
+        """Return the objectives for ``encoder`` and data of ``num_classes`` detector classes."""
+        return nn.ModuleDict({n: part(encoder=encoder, num_classes=num_classes) for n, part in self.parts.items()})
+
+    @property
+    def task_weights(self) -> dict[str, float]:
+        """How often each objective is drawn; empty where every step is for all."""
+        return dict(self.weights) if self.combine == "sample" else {}
+
+
+class PretrainingModule(pl.LightningModule):
+    """Trains an encoder on a weighted sum of objectives.
+
+    Logs each objective's loss unweighted in nats (``train/mlm``, ``val/mlm``) beside its trivial baseline and accuracy.
+    Dropout is seeded a step from (seed, step, rank), so that no number depends on a generator's history.
+
+    Args:
+        encoder: what is trained.
+        bundle: the objectives.
+        num_classes: of the data's detector, background included, or None.
+        optimizer: builds the optimiser from parameter groups.
+        warmup: share of the steps over which the learning rate rises linearly from 0; it falls linearly to 0 after.
+        seed: of dropout.
+        record: plain types kept in the checkpoint: what is needed to build the model again.
+    """
+
+    def __init__(
+        self,
+        encoder: VLEncoder,
+        bundle: Bundle,
+        num_classes: int | None,
+        optimizer: partial[Optimizer],
+        warmup: float = 0.1,
+        seed: int = 0,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objectives = bundle.build(encoder, num_classes)
+        self.weights = {name: 1.0 if bundle.combine == "sample" else w for name, w in bundle.weights.items()}
+        self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
+        self.record = dict(record or {})
+
+    @property
+    def corruptions(self) -> dict[str, Corruption]:
+        """What each objective does to a pair before it is batched."""
+        return {name: objective.corruption for name, objective in self.named_objectives()}
+
+    def named_objectives(self, batch: PretrainingBatch | None = None) -> Iterable[tuple[str, Objective]]:
+        """Yield name and module of the objectives that ``batch`` is for (None: all)."""
+        for name, objective in self.objectives.items():
+            assert isinstance(objective, Objective)
+            if batch is None or batch.concerns(name):
+                yield name, objective
+
+    def on_train_batch_start(self, batch: PretrainingBatch, batch_idx: int) -> None:
+        """Seed dropout."""
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        state = np.random.SeedSequence([self.seed, progress, self.global_rank]).generate_state(1)
+        torch.manual_seed(int(state[0]))
+
+    def training_step(self, batch: PretrainingBatch, batch_idx: int) -> Tensor:
+        """Return the weighted sum of the losses this batch is for."""
+        encoding = self.encoder(batch.inputs)
+        losses = {name: o(encoding, batch, self.encoder) for name, o in self.named_objectives(batch)}
+        loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        logged = {f"train/{name}": value.detach() for name, value in losses.items()}
+        self.log_dict({"train/loss": loss.detach(), **logged}, batch_size=len(batch))
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
+        """Take a held-out batch into every objective's account."""
+        encoding = self.encoder(batch.inputs)
+        for _, objective in self.named_objectives(batch):
+            objective.update(encoding, batch, self.encoder)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the held-out pairs gave."""
+        for name, objective in self.named_objectives():
+            for part, value in objective.compute().items():
+                key = f"val/{name}_{part}" if part else f"val/{name}"
+                self.log(key, value.float(), prog_bar=part == "accuracy", rank_zero_only=True)
+
+    def on_train_end(self) -> None:
+        """Log the last step's losses, which fall between two logging steps more often than not."""
+        pending = {k: v.item() for k, v in self.trainer.callback_metrics.items() if k.startswith("train/")}
+        for logger in self.loggers:
+            logger.log_metrics(pending, step=self.global_step)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return the optimiser and its schedule, which ticks once an optimiser step."""
+        optimizer = self.optimizer(parameter_groups(self))
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = partial(linear_schedule, warmup=max(1, round(self.warmup * total)), total=total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the record."""
+        checkpoint[RECORD_KEY] = self.record
+
+
+def linear_schedule(step: int, warmup: int, total: int) -> float:
+    """Return the factor of the learning rate at ``step``: up over ``warmup`` steps, then down to 0 at ``total``."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Return the parameters in two groups: matrices, and those never decayed (biases, norms, single vectors)."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    spared = [p for p in trained if p.ndim <= 1]
+    return [group for group in ({"params": decayed}, {"params": spared, "weight_decay": 0.0}) if group["params"]]
