@@ -1,0 +1,158 @@
+"""What every dataset is (`VLDataset`), and how one is opened by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch.utils.data import Dataset
+
+from vlp.configs import instantiate, option_names, read_option, resolve
+from vlp.data.sample import ANNOTATIONS, Regions, Sample
+
+SPLITS = ("train", "val", "test", "all")
+"""The values of ``split``; ``all`` is every sample there is."""
+
+LOADER_KEYS = frozenset({"name", "files", "num_workers", "batch_size"})
+"""Keys of a dataset's config that are for the loader and the cell store, not for its class."""
+
+TRAIN_SHARE, VAL_SHARE = 0.8, 0.1
+
+
+class VLDataset(Dataset[Sample]):
+    """A map-style dataset of `Sample`, one a (caption, image) pair.
+
+    A subclass gives ``__len__`` and ``__getitem__`` (which raises `IndexError` beyond the end), sets the attributes, and
+    overrides `caption`, `regions` and `image_key` where it can answer without building the whole sample.
+
+    Attributes:
+        name: the option of the config group ``dataset``.
+        split: train, val, test or all.
+        annotations: what its samples have, out of `vlp.data.sample.ANNOTATIONS`.
+        feature_width: columns of ``regions.features``, or None without regions.
+        num_classes: columns of ``regions.class_probs``, background included, or None.
+        class_names: the classes behind ``regions.class_ids``, without background.
+        fingerprint: what made the features (extractor, dimensions, box order, normalisation), as plain data.
+        truth_annotated: whether the file says which captions are true of their images, so that a mismatched pair is not to
+            be made by replacing one half.
+    """
+
+    name: str = ""
+    split: str = "train"
+    annotations: frozenset[str] = frozenset()
+    feature_width: int | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    fingerprint: Mapping[str, Any] = {}
+    truth_annotated: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def caption(self, index: int) -> str:
+        """Return a sample's caption, without drawing or reading its image where the dataset can."""
+        return self[index].caption
+
+    def regions(self, index: int) -> Regions | None:
+        """Return a sample's regions, without its annotations where the dataset can."""
+        return self[index].regions
+
+    def image_key(self, index: int) -> str:
+        """Return what splits and negatives go by: samples with one key share an image or a sentence group."""
+        return self[index].image_id
+
+
+def build_dataset(config: Mapping[str, Any], **options: Any) -> VLDataset:
+    """Build the dataset that ``config`` describes (a resolved ``dataset`` tree); ``options`` win over its keys.
+
+    Raises:
+        ValueError: if the config's target is not allowed or does not take these options.
+    """
+    arguments = {key: value for key, value in config.items() if key not in LOADER_KEYS}
+    dataset: VLDataset = instantiate({**arguments, **options}, _key_="dataset")
+    return dataset
+
+
+def open_dataset(name: str, root: str | Path | None = None, split: str = "train", **options: Any) -> VLDataset:
+    """Open a dataset by the name of its config, ``conf/dataset/NAME.yaml``.
+
+    Args:
+        name: an option of the config group ``dataset``.
+        root: folder of the official files; None takes ``paths.NAME`` of ``conf/paths``.
+        split: train, val, test or all.
+        options: other keys of the config.
+
+    Raises:
+        ValueError: if there is no such dataset, split or option, or the files are not as they should be.
+    """
+    config = read_option("dataset", name)
+    if root is not None:
+        config["root"] = str(root)
+    tree = resolve({"paths": _paths(), "dataset": {**config, **options, "split": split}})
+    return build_dataset(tree["dataset"])
+
+
+def _paths() -> dict[str, Any]:
+    """Return the default paths, overlaid with the user's own where there are any."""
+    paths = read_option("paths", "default")
+    if "local" in option_names("paths"):
+        paths.update(read_option("paths", "local"))
+    return paths
+
+
+def require(dataset: VLDataset, needs: Iterable[str], probe: str) -> None:
+    """Check that a dataset has what a probe needs.
+
+    Raises:
+        ValueError: naming probe, dataset and what is missing, or a need that is no annotation at all.
+    """
+    needs = frozenset(needs)
+    if unknown := sorted(needs - ANNOTATIONS):
+        raise ValueError(
+            f"probe {probe} needs {', '.join(unknown)}, which no dataset has; there is {_list(ANNOTATIONS)}"
+        )
+    if missing := sorted(needs - dataset.annotations):
+        raise ValueError(
+            f"probe {probe} needs {', '.join(missing)}, which dataset {dataset.name} lacks; it has {_list(dataset.annotations)}"
+        )
+
+
+def check_split(split: str, name: str) -> None:
+    """Check the name of a split.
+
+    Raises:
+        ValueError: if it is none of `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"dataset {name} has no split {split!r}; there is {', '.join(SPLITS)}")
+
+
+def check_root(root: str | Path | None, name: str) -> Path:
+    """Return the folder of a dataset's official files.
+
+    Raises:
+        ValueError: if none was given or it does not exist, saying how to give it.
+    """
+    how = f"give dataset.root=DIR, or set {name} in conf/paths/local.yaml"
+    if root is None:
+        raise ValueError(f"dataset {name} reads official files and has no folder: {how}")
+    if not Path(root).is_dir():
+        raise ValueError(f"dataset {name}: folder {root} does not exist; {how}")
+    return Path(root)
+
+
+def hashed_split(key: str) -> str:
+    """Return the part (train, val or test; 80/10/10) that everything with this key belongs to, the same for ever."""
+    share = int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:8], "big") / 2**64
+    if share < TRAIN_SHARE:
+        return "train"
+    return "val" if share < TRAIN_SHARE + VAL_SHARE else "test"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
