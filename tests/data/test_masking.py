@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.data.worlds import HandMade
+from vlp.data.masking import IGNORE, PairMismatch, RegionMasking, TextMasking
+from vlp.data.ordering import Place
+from vlp.data.pairs import PretrainingPairs
+from vlp.data.tokenisation import open_tokenizer
+
+
+def examples(corruptions, size=3000, **options):
+    pairs = PretrainingPairs(HandMade(size, **options), open_tokenizer(), corruptions)
+    return [pairs.example(Place(0, index)) for index in range(size)]
+
+
+def test_words_are_masked_as_bert_masks_them():
+    drawn = examples({"mlm": TextMasking(probability=0.5, at_least_one=False)})
+    asked = torch.cat([e.text_labels != IGNORE for e in drawn])
+    words = torch.cat([~e.tokens.special for e in drawn])
+    assert not asked[~words].any()
+    assert asked[words].float().mean() == pytest.approx(0.5, abs=0.015)
+    before = torch.cat([e.tokens.input_ids for e in drawn])[asked]
+    after = torch.cat([e.input_ids for e in drawn])[asked]
+    assert (after == open_tokenizer().mask_id).float().mean() == pytest.approx(0.8, abs=0.015)
+    assert (after == before).float().mean() == pytest.approx(0.1, abs=0.015)
+
+
+def test_labels_are_the_words_that_stood_there_and_nothing_else_changes():
+    for e in examples({"mlm": TextMasking(probability=0.4)}, size=50):
+        asked = e.text_labels != IGNORE
+        assert torch.equal(e.text_labels[asked], e.tokens.input_ids[asked])
+        assert torch.equal(e.input_ids[~asked], e.tokens.input_ids[~asked])
+
+
+def test_at_least_one_masks_the_first_piece_where_none_was_drawn():
+    for e in examples({"mlm": TextMasking(probability=0.0)}, size=20):
+        assert (e.text_labels != IGNORE).nonzero().squeeze(1).tolist() == [1]
+    for e in examples({"mlm": TextMasking(probability=0.0, at_least_one=False)}, size=20):
+        assert (e.text_labels == IGNORE).all()
+
+
+def test_masks_tell_nothing_about_the_match():
+    """What a classifier could read off the masks has one distribution for matched and mismatched pairs."""
+    corruptions = {"itm": PairMismatch(), "mlm": TextMasking(probability=0.3), "mrc": RegionMasking(probability=0.3)}
+    drawn = examples(corruptions, size=6000)
+    mask_id = open_tokenizer().mask_id
+    matched = np.array([e.is_matched for e in drawn])
+    words = np.array([(e.input_ids == mask_id).float().mean().item() for e in drawn])
+    regions = np.array([e.hidden_regions.float().mean().item() for e in drawn])
+    assert matched.mean() == pytest.approx(0.5, abs=0.02)
+    assert words[matched].mean() == pytest.approx(words[~matched].mean(), abs=0.01)
+    assert regions[matched].mean() == pytest.approx(regions[~matched].mean(), abs=0.02)
+
+
+def test_mismatched_pairs_are_masked_but_not_asked():
+    corruptions = {"itm": PairMismatch(1.0), "mlm": TextMasking(probability=0.5), "mrc": RegionMasking(0.5)}
+    for e in examples(corruptions, size=50):
+        assert not e.is_matched
+        assert (e.text_labels == IGNORE).all()
+        assert not e.asked_regions.any()
+        assert e.hidden_regions.any()
+    both = TextMasking(probability=0.5, on_mismatched=True)
+    assert any((e.text_labels != IGNORE).any() for e in examples({"itm": PairMismatch(1.0), "mlm": both}, size=5))
+
+
+@pytest.mark.parametrize("replace", ["image", "text"])
+def test_a_mismatch_replaces_one_half_by_that_of_another_sample(replace):
+    for e in examples({"itm": PairMismatch(1.0, replace=replace)}, size=6):
+        own = HandMade()[int(e.sample.sample_id.removeprefix("sample"))]
+        own_ids = open_tokenizer().encode(own.caption).input_ids
+        same_text = torch.equal(e.input_ids, own_ids)
+        same_image = torch.equal(e.regions.features, own.regions.features)
+        assert (same_text, same_image) == ((True, False) if replace == "image" else (False, True))
+
+
+def test_data_that_say_what_matches_are_left_alone():
+    drawn = examples({"itm": PairMismatch(1.0)}, size=6, truth_annotated=True)
+    assert [e.is_matched for e in drawn] == [True, False, True, False, True, False]
+    assert [e.regions.features[0, 0].item() for e in drawn] == [0, 1, 2, 3, 4, 5]
+
+
+def test_regions_are_hidden_as_uniter_hides_them():
+    drawn = examples({"mrc": RegionMasking(probability=0.15)})
+    assert all(torch.equal(e.hidden_regions, e.asked_regions) for e in drawn)
+    assert all(e.hidden_regions.any() for e in drawn)
+    forced = examples({"mrc": RegionMasking(probability=0.0)}, size=30)
+    assert {int(e.hidden_regions.sum()) for e in forced} == {1}
+
+
+def test_volta_leaves_a_tenth_of_the_asked_regions_visible():
+    drawn = examples({"mrc": RegionMasking(probability=0.5, hidden_share=0.9, at_least_one=False)})
+    asked = torch.cat([e.asked_regions for e in drawn])
+    hidden = torch.cat([e.hidden_regions for e in drawn])
+    assert not (hidden & ~asked).any()
+    assert (hidden.sum() / asked.sum()).item() == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TextMasking(probability=1.5), "probability=1.5: expected a share in [0, 1]"),
+        (lambda: TextMasking(mask_share=0.8, random_share=0.3), "mask_share=0.8 and random_share=0.3 sum to more than 1"),
+        (lambda: PairMismatch(replace="both"), "replace='both': expected 'image' or 'text'"),
+    ],
+)
+def test_impossible_shares_are_refused(build, message):
+    with pytest.raises(ValueError) as error:
+        build()
+    assert str(error.value) == message
+
+
+def test_one_image_alone_has_no_mismatch():
+    with pytest.raises(ValueError) as error:
+        examples({"itm": PairMismatch(1.0)}, size=1)
+    assert str(error.value) == "hand_made split=train: no other image than 'image0'"

@@ -1,0 +1,73 @@
+import torch
+
+from tests.data.worlds import CAPTIONS, HandMade
+from vlp.data.masking import IGNORE, PairMismatch, RegionMasking, TextMasking
+from vlp.data.ordering import Place
+from vlp.data.pairs import PretrainingPairs
+from vlp.data.tokenisation import open_tokenizer
+
+CORRUPTIONS = {"mlm": TextMasking(), "mrc_kl": RegionMasking(), "itm": PairMismatch()}
+
+
+def pairs(seed=0, **options):
+    return PretrainingPairs(HandMade(**options), open_tokenizer(), CORRUPTIONS, seed=seed)
+
+
+def places(epoch=0, tasks=(), size=len(CAPTIONS)):
+    return [Place(epoch, index, tasks) for index in range(size)]
+
+
+def tensors(batch):
+    return [batch.inputs.input_ids, batch.text_labels, batch.is_matched, batch.asked_regions, batch.features]
+
+
+def test_a_pair_depends_on_seed_epoch_and_index_alone():
+    once, again = pairs()[places(epoch=4)], pairs()
+    again[places(epoch=9)]
+    assert all(torch.equal(a, b) for a, b in zip(tensors(once), tensors(again[places(epoch=4)]), strict=True))
+    alone = again[[Place(4, 3)]]
+    length = alone.text_labels.shape[1]
+    assert torch.equal(once.text_labels[3, :length], alone.text_labels[0])
+    other = pairs(seed=1, size=60)[places(epoch=4, size=60)]
+    assert not torch.equal(other.is_matched, pairs(size=60)[places(epoch=4, size=60)].is_matched)
+
+
+def test_padding_is_marked_and_asks_nothing():
+    batch = pairs()[places()]
+    padding = ~batch.inputs.text_mask
+    assert (batch.inputs.input_ids[padding] == open_tokenizer().pad_id).all()
+    assert (batch.text_labels[padding] == IGNORE).all()
+    no_region = ~batch.inputs.region_mask
+    assert no_region.any()
+    assert not batch.asked_regions[no_region].any()
+    assert not batch.inputs.masked_regions[no_region].any()
+
+
+def test_a_batch_for_one_objective_is_corrupted_for_that_one_only():
+    batch = pairs()[places(tasks=("itm",))]
+    assert (batch.text_labels == IGNORE).all()
+    assert batch.inputs.masked_regions is None
+    assert not batch.is_matched.all()
+    assert batch.concerns("itm")
+    assert not batch.concerns("mlm")
+
+
+def test_the_pair_is_settled_before_it_is_masked():
+    """With the mismatch listed last, masks are still those of the pair the model sees."""
+    batch = pairs(size=60)[places(size=60)]
+    assert not batch.is_matched.all()
+    assert (batch.text_labels[~batch.is_matched] == IGNORE).all()
+    assert not batch.asked_regions[~batch.is_matched].any()
+
+
+def test_an_image_of_another_sample_comes_with_its_size_and_features():
+    batch = PretrainingPairs(HandMade(), open_tokenizer(), {"itm": PairMismatch(1.0)})[places()]
+    own = torch.arange(len(CAPTIONS)).float()
+    assert (batch.inputs.features[:, 0, 0] != own).all()
+    assert batch.inputs.image_sizes.tolist() == [[100, 50]] * len(CAPTIONS)
+
+
+def test_moving_a_batch_moves_every_tensor():
+    moved = pairs()[places()].to("meta")
+    assert {t.device.type for t in tensors(moved)} == {"meta"}
+    assert moved.inputs.features.device.type == "meta"

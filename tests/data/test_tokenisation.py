@@ -1,0 +1,98 @@
+import hashlib
+import string
+from importlib import resources
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlp.data.scenes.lexicon import WORDS
+from vlp.data.tokenisation import SPECIAL_TOKENS, open_tokenizer, shipped_vocab_size
+
+FROZEN = "ef95be23bef2ee532e29aca27fb29c4afe53abef018d5a264b6ef64c5e319c1b"
+
+
+def test_the_shipped_vocabulary_is_frozen():
+    text = resources.files("vlp.data").joinpath("vocabulary.txt").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == FROZEN
+    assert shipped_vocab_size() == len(text.decode().splitlines())
+
+
+@given(st.text(alphabet=string.printable, min_size=1, max_size=300))
+def test_ascii_text_never_becomes_unknown(text):
+    tokenizer = open_tokenizer()
+    try:
+        tokens = tokenizer.encode(text)
+    except ValueError as error:
+        assert not text.strip(string.whitespace), error
+        return
+    assert not (tokens.input_ids == tokenizer.unk_id).any()
+
+
+def test_every_word_of_scenes_is_one_piece():
+    tokenizer = open_tokenizer()
+    assert [word for word in WORDS if word.isalnum() and len(tokenizer.encode(word)) != 3] == []
+
+
+def test_specials_stand_at_both_ends_and_are_no_content():
+    tokenizer = open_tokenizer()
+    tokens = tokenizer.encode("A red dog .")
+    assert [tokenizer.token(i) for i in tokens.input_ids.tolist()] == ["[CLS]", "a", "red", "dog", ".", "[SEP]"]
+    assert tokens.special.tolist() == [True, False, False, False, False, True]
+    assert tokens.word_ids.tolist() == [-1, 0, 1, 2, 3, -1]
+
+
+def test_pieces_of_a_span_are_those_that_overlap_it():
+    tokens = open_tokenizer().encode("the xqz dog")  # xqz is spelt in three pieces
+    assert tokens.pieces(4, 7).tolist() == [2, 3, 4]
+    assert tokens.pieces(4, 11).tolist() == [2, 3, 4, 5]
+    assert tokens.pieces(0, 3).tolist() == [1]
+
+
+def test_offsets_refer_to_the_caption_unchanged():
+    caption = "  A  Red\tdog"
+    tokens = open_tokenizer().encode(caption)
+    spans = [caption[a:b] for a, b in tokens.offsets[~tokens.special].tolist()]
+    assert spans == ["A", "Red", "dog"]
+
+
+@pytest.mark.parametrize("caption", ["", "   ", "\n\t"])
+def test_an_empty_caption_is_an_error_that_names_its_record(caption):
+    with pytest.raises(ValueError) as error:
+        open_tokenizer().encode(caption, record="sample 17")
+    assert str(error.value) == f"caption of sample 17 is empty: {caption!r} has no word piece"
+
+
+def test_a_caption_longer_than_the_model_is_an_error_with_both_lengths():
+    with pytest.raises(ValueError) as error:
+        open_tokenizer().encode("a red dog", max_pieces=4, record="sample 3")
+    assert str(error.value) == "caption of sample 3 has 3 word pieces and 2 special tokens; at most 4 fit the model"
+
+
+def test_replacements_are_never_special_tokens():
+    tokenizer = open_tokenizer()
+    names = {tokenizer.token(i) for i in tokenizer.word_ids.tolist()}
+    assert not names & set(SPECIAL_TOKENS)
+    assert not any(name.startswith("[unused") for name in names)
+    assert len(names) == tokenizer.vocab_size - len(tokenizer.special_ids)
+
+
+def test_a_folder_of_a_bert_tokenizer_is_read_unchanged(tmp_path):
+    from transformers import BertTokenizerFast
+
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a", "dog", "##s"]) + "\n")
+    reference = BertTokenizerFast(str(tmp_path / "vocab.txt"))
+    reference.save_pretrained(tmp_path)
+    ours = open_tokenizer(str(tmp_path)).encode("A dogs")
+    assert ours.input_ids.tolist() == reference("A dogs")["input_ids"]
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(FileNotFoundError) as error:
+        open_tokenizer("./nowhere")
+    assert str(error.value) == "tokenizer=./nowhere: no such folder or vocabulary file"
+
+
+def test_token_types_are_one_segment():
+    assert torch.equal(open_tokenizer().encode("a dog").token_types, torch.zeros(4, dtype=torch.long))
