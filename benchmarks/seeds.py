@@ -1,0 +1,83 @@
+"""Whether the scenes recipe works from every seed: three seeds of three models, and a table of where they end.
+
+python -m benchmarks.seeds [--seeds 0 1 2] [--models uniter visualbert lxmert] [--out outputs/seeds] [KEY=VALUE ...]
+
+Interrupted, it goes on where it was: a finished run is not started again, an unfinished one continues from its last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlp.configs import read_option
+
+ROOT = Path(__file__).parents[1]
+RECIPE = "scenes"
+COLUMNS = ("val/itm_accuracy", "val/itm_majority", "val/mlm", "val/mlm_mean_image")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is missing and print the table; return how many runs failed."""
+    options = parse(arguments)
+    steps = int(read_option("experiment", RECIPE)["trainer"]["max_steps"])
+    cells = [(model, seed) for seed in options.seeds for model in options.models]
+    failed = 0
+    for model, seed in cells:
+        folder = options.out / f"{model}-{seed}"
+        if not is_finished(folder, steps):
+            command = [sys.executable, str(ROOT / "train.py"), f"experiment={RECIPE}", f"model={model}", f"seed={seed}"]
+            failed += subprocess.run([*command, f"hydra.run.dir={folder}", *options.overrides]).returncode != 0
+    print(table({cell: last_validation(options.out / f"{cell[0]}-{cell[1]}") for cell in cells}))
+    return failed
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--models", nargs="+", default=["uniter", "visualbert", "lxmert"])
+    parser.add_argument("--out", type=Path, default=Path("outputs/seeds"))
+    parser.add_argument("overrides", nargs="*", help="more settings for train.py")
+    return parser.parse_args(arguments)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """Return what a run has logged so far, one row a step and kind."""
+    file = folder / "metrics.csv"
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def is_finished(folder: Path, steps: int) -> bool:
+    """Whether the run in ``folder`` reached its last step and was looked at there."""
+    validated = [int(row["step"]) for row in rows_of(folder) if row.get(COLUMNS[0])]
+    return (folder / "checkpoints/last.ckpt").is_file() and max(validated, default=0) >= steps - 1
+
+
+def last_validation(folder: Path) -> dict[str, float]:
+    """Return the values of `COLUMNS` at the last validation, nan where there is none."""
+    validated = [row for row in rows_of(folder) if row.get(COLUMNS[0])]
+    return {name: float(validated[-1].get(name) or "nan") if validated else math.nan for name in COLUMNS}
+
+
+def table(runs: dict[tuple[str, int], dict[str, float]]) -> str:
+    """Return one line a run: matching accuracy, the larger class, and the bits a masked word costs less with the image."""
+    lines = [f"{'model':<12}{'seed':>4}{'itm accuracy':>14}{'majority':>10}{'image saves':>13}"]
+    for (model, seed), values in runs.items():
+        saved = (values["val/mlm_mean_image"] - values["val/mlm"]) / math.log(2)
+        shares = f"{values['val/itm_accuracy']:>14.3f}{values['val/itm_majority']:>10.3f}"
+        lines.append(f"{model:<12}{seed:>4}{shares}{saved:>8.2f} bits")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
