@@ -234,7 +234,7 @@ def link_cell(cell: Path, run_dir: Path) -> Path:
 
 
 def gather(run_dir: Path) -> Path | None:
-    """Concatenate the results of the cells linked into ``run_dir``, and return the table; None where there is no cell."""
+    """Concatenate the results of the cells linked into ``run_dir``; return the table, None where there is no cell."""
     tables = sorted((run_dir / CELLS_FOLDER).glob(f"*/{RESULTS_FILE}"))
     if not tables:
         return None
@@ -244,6 +244,8 @@ def gather(run_dir: Path) -> Path | None:
 
 def _check(record: Record) -> None:
     """Check one line against what its columns say."""
+    ends = f"interval {record.ci_low}, {record.ci_high}"
+    is_off = record.metric in FRACTIONS and not 0 <= record.value <= 1
     wrong = [
         (not record.condition, "condition is empty"),
         (not record.metric, "metric is empty"),
@@ -253,9 +255,9 @@ def _check(record: Record) -> None:
         (record.layer is not None and record.layer < 0, f"layer={record.layer}, expected 0 or more"),
         (record.head is not None and record.head < 1, f"head={record.head}, expected 1 or more"),
         (not math.isfinite(record.value), f"value={record.value}, expected a finite number"),
-        (record.metric in FRACTIONS and not 0 <= record.value <= 1, f"value={record.value}, expected a fraction in [0, 1]"),
-        ((record.ci_low is None) != (record.ci_high is None), f"interval {record.ci_low}, {record.ci_high} is half given"),
-        (not _is_interval(record), f"interval {record.ci_low}, {record.ci_high} is not finite and in order"),
+        (is_off, f"value={record.value}, expected a fraction in [0, 1]"),
+        ((record.ci_low is None) != (record.ci_high is None), f"{ends} is half given"),
+        (not _is_interval(record), f"{ends} is not finite and in order"),
         (record.n < 1, f"n={record.n}, expected 1 or more"),
     ]
     for is_wrong, what in wrong:

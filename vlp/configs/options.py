@@ -1,0 +1,73 @@
+"""The options of a config group, as plain dicts, over the whole search path; never through ``hydra.initialize``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vlp.configs.spelling import did_you_mean
+from vlp.configs.targets import plugin_packages, trusted_folders
+
+
+def user_folder() -> Path:
+    """Return the user's configuration folder, which is on the search path where it exists (``paths/local.yaml``)."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "vlp"
+
+
+def option_names(group: str) -> list[str]:
+    """Return the options of a config group such as ``model``, sorted, over the whole search path."""
+    return sorted({name for folder in _folders(group) for name in _options_in(folder)})
+
+
+def read_option(group: str, name: str) -> dict[str, Any]:
+    """Return one option's YAML as a plain dict, interpolations left as they are.
+
+    Raises:
+        ValueError: if the group has no such option, naming the nearest ones.
+    """
+    for folder in _folders(group):
+        file = folder.joinpath(*f"{name}.yaml".split("/"))
+        if file.is_file():
+            tree = OmegaConf.to_container(OmegaConf.create(file.read_text("utf-8")), resolve=False)
+            return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
+    raise ValueError(f"{group}={name} is not an option{did_you_mean(name, option_names(group))}")
+
+
+def resolve(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plain tree with its ``${...}`` interpolations filled in from the tree itself."""
+    resolved = OmegaConf.to_container(OmegaConf.create(dict(tree)), resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def digest(tree: Any) -> str:
+    """Return the sha256, in hexadecimal, of a plain tree as canonical JSON (keys sorted)."""
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _folders(group: str) -> Iterator[Traversable]:
+    """Yield the group's folders, first match first."""
+    for root in _roots():
+        folder = root.joinpath(*group.split("/"))
+        if folder.is_dir():
+            yield folder
+
+
+def _roots() -> Iterator[Traversable]:
+    """Yield the search path in the order that Hydra, too, has it in."""
+    yield from trusted_folders()
+    yield from (folder for folder in [user_folder()] if folder.is_dir())
+    yield from (resources.files(package) for package in ("vlp.conf", *plugin_packages()))
+
+
+def _options_in(folder: Traversable) -> Iterator[str]:
+    return (file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
