@@ -70,7 +70,7 @@ def last_validation(folder: Path) -> dict[str, float]:
 
 
 def table(runs: dict[tuple[str, int], dict[str, float]]) -> str:
-    """Return one line a run: matching accuracy, the larger class, and the bits a masked word costs less with the image."""
+    """Return one line a run: matching accuracy, the larger class, and what the image saves a masked word in bits."""
     lines = [f"{'model':<12}{'seed':>4}{'itm accuracy':>14}{'majority':>10}{'image saves':>13}"]
     for (model, seed), values in runs.items():
         saved = (values["val/mlm_mean_image"] - values["val/mlm"]) / math.log(2)
