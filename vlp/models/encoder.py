@@ -13,6 +13,7 @@ from vlp.models.blocks import initial_std, initialise
 from vlp.models.embeddings.base import Embeddings
 from vlp.models.embeddings.regions import check_regions
 from vlp.models.observation import Observer, Site, Watch
+from vlp.models.stacks import Stack
 
 # Axes: B batch, T text tokens, V visual tokens, S tokens of a stream, D width.
 
@@ -59,7 +60,7 @@ class VLEncoder(nn.Module):
         self,
         name: str,
         embeddings: Callable[..., Embeddings],
-        stack: nn.Module,
+        stack: Stack,
         vocab_size: int,
         feature_width: int | None = None,
         pooler: nn.Module | None = None,
@@ -70,8 +71,8 @@ class VLEncoder(nn.Module):
         self.embeddings = embeddings(vocab_size=vocab_size, feature_width=feature_width)
         self.stack = stack
         self.pooler = pooler
-        self.width: int = stack.width
-        self.num_heads: int = stack.heads
+        self.width = stack.width
+        self.num_heads = stack.heads
         self.sites: tuple[Site, ...] = stack.sites
         self.initializer_range = initializer_range or initial_std(self.width)
         initialise(self, self.initializer_range)
@@ -123,17 +124,21 @@ class VLEncoder(nn.Module):
     def stream_masks(self, batch: Batch, stream: str) -> tuple[Tensor, Tensor]:
         """Return, for the tokens of ``stream`` in ``batch``, which are real and which are visual: two (B, S) bool.
 
+        ``joint`` is text, then vision, in a model of two streams too.
+
         Raises:
             ValueError: if this model has no such stream.
         """
-        masks = {"text": batch.text_mask, "vision": self.embeddings.vision_mask(batch)}
-        names = ("text", "vision") if stream == "joint" else (stream,)
-        if stream not in {site.query for site in self.sites}:
-            raise ValueError(f"{self.name} has no stream {stream!r}")
-        parts = [(masks[name], name == "vision") for name in names if masks[name] is not None]
-        valid = torch.cat([mask for mask, _ in parts], dim=1)
-        is_vision = torch.cat([torch.full_like(mask, visual) for mask, visual in parts], dim=1)
-        return valid, is_vision
+        text, vision = batch.text_mask, self.embeddings.vision_mask(batch)
+        streams = ("text", "joint") if vision is None else ("text", "vision", "joint")
+        if stream not in streams:
+            raise ValueError(f"{self.name} has no stream {stream!r} here, expected one of {', '.join(streams)}")
+        if vision is None or stream == "text":
+            return text, torch.zeros_like(text)
+        if stream == "vision":
+            return vision, torch.ones_like(vision)
+        is_vision = torch.cat([torch.zeros_like(text), torch.ones_like(vision)], dim=1)
+        return torch.cat([text, vision], dim=1), is_vision
 
     def _check(self, batch: Batch) -> None:
         length = batch.input_ids.shape[1]

@@ -6,7 +6,7 @@ over every hidden state and attention map that somebody watches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,26 @@ from vlp.models.observation import Site, Watch
 EMBEDDING_LAYER = -1
 """`Site.layer` of the embedding output."""
 CROSS = "cross"
+
+
+class Stack(nn.Module, ABC):
+    """What turns embedded streams into encoded ones.
+
+    Args:
+        width: D of the text stream.
+        heads: attention heads of a layer.
+        sites: every site, in execution order.
+    """
+
+    def __init__(self, width: int, heads: int, sites: tuple[Site, ...]) -> None:
+        super().__init__()
+        self.width = width
+        self.heads = heads
+        self.sites = sites
+
+    @abstractmethod
+    def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the last states of text (B, T, D) and of vision (B, V, D), or None without a visual stream."""
 
 
 class Layer(nn.Module):
@@ -57,9 +77,10 @@ class Stream(nn.ModuleList):
     """
 
     def __init__(self, shape: BlockShape, layers: int, stage: str, stream: str) -> None:
-        super().__init__([Layer(shape, stage, index, stream) for index in range(layers)])
+        blocks = [Layer(shape, stage, index, stream) for index in range(layers)]
+        super().__init__(blocks)
         self.embedding_site = Site(stage, EMBEDDING_LAYER, stream)
-        self.sites = (self.embedding_site, *_sites(self))
+        self.sites = (self.embedding_site, *(site for block in blocks for site in block.sites))
 
     def forward(self, states: Tensor, bias: Tensor | None, watch: Watch | None) -> Tensor:
         """Return the states (B, S, D) after the last layer."""
@@ -70,7 +91,7 @@ class Stream(nn.ModuleList):
         return states
 
 
-class SingleStream(nn.Module):
+class SingleStream(Stack):
     """One stream: text, then vision, each with its padding, every token attending to every real one.
 
     Padding stays where it is (VisualBERT, ViLT); UNITER's released code moves it to the end, which changes no state of
@@ -83,11 +104,9 @@ class SingleStream(nn.Module):
     """
 
     def __init__(self, shape: BlockShape, layers: int, stage: str = "joint") -> None:
-        super().__init__()
-        self.width = shape.width
-        self.heads = shape.heads
-        self.layers = Stream(shape, layers, stage, stage)
-        self.sites = self.layers.sites
+        stream = Stream(shape, layers, stage, stage)
+        super().__init__(shape.width, shape.heads, stream.sites)
+        self.layers = stream
 
     def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the last states of text (B, T, D) and of vision (B, V, D), or None."""
@@ -104,10 +123,6 @@ def _joined(embedded: Embedded) -> tuple[Tensor, Tensor]:
         return embedded.text, embedded.text_mask
     states = torch.cat([embedded.text, embedded.vision], dim=1)
     return states, torch.cat([embedded.text_mask, embedded.vision_mask], dim=1)
-
-
-def _sites(layers: Iterable[nn.Module]) -> tuple[Site, ...]:
-    return tuple(site for layer in layers for site in layer.sites)
 
 
 class CrossLayer(nn.Module):
@@ -144,7 +159,7 @@ class CrossLayer(nn.Module):
         return self.text(text_seeing, text_bias, watch), self.vision(vision_reading, vision_bias, watch)
 
 
-class DualStream(nn.Module):
+class DualStream(Stack):
     """Two streams of their own, then cross layers in which they meet.
 
     Args:
@@ -153,17 +168,24 @@ class DualStream(nn.Module):
     """
 
     def __init__(self, shape: BlockShape, text_layers: int, vision_layers: int, cross_layers: int) -> None:
-        super().__init__()
-        self.width = shape.width
-        self.heads = shape.heads
-        self.text_layers = Stream(shape, text_layers, "text", "text")
-        self.vision_layers = Stream(shape, vision_layers, "vision", "vision")
-        self.cross_layers = nn.ModuleList(CrossLayer(shape, index) for index in range(cross_layers))
-        self.sites = (*self.text_layers.sites, *self.vision_layers.sites, *_sites(self.cross_layers))
+        text = Stream(shape, text_layers, "text", "text")
+        vision = Stream(shape, vision_layers, "vision", "vision")
+        cross = [CrossLayer(shape, index) for index in range(cross_layers)]
+        met = (site for layer in cross for site in layer.sites)
+        super().__init__(shape.width, shape.heads, (*text.sites, *vision.sites, *met))
+        self.text_layers = text
+        self.vision_layers = vision
+        self.cross_layers = nn.ModuleList(cross)
 
     def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
-        """Return the last states of text (B, T, D) and of vision (B, V, D)."""
+        """Return the last states of text (B, T, D) and of vision (B, V, D).
+
+        Raises:
+            ValueError: if there is no visual stream.
+        """
         text, vision = embedded.text, embedded.vision
+        if vision is None or embedded.vision_mask is None:
+            raise ValueError("two streams need an image, the batch has none")
         text_bias = attention_bias(embedded.text_mask, text.dtype)
         vision_bias = attention_bias(embedded.vision_mask, vision.dtype)
         text = self.text_layers(text, text_bias, watch)

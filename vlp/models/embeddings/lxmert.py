@@ -6,7 +6,7 @@ from torch import nn
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
-from vlp.models.embeddings.regions import hide_features
+from vlp.models.embeddings.regions import region_inputs
 
 LOCATION_WIDTH = 4
 FROZEN_ROW = 0
@@ -48,7 +48,8 @@ class LxmertEmbeddings(Embeddings):
 
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams."""
-        look = self.features_norm(self.features(hide_features(batch)))
-        place = self.location_norm(self.location(batch.boxes))
+        regions = region_inputs(batch)
+        look = self.features_norm(self.features(regions.features))
+        place = self.location_norm(self.location(regions.boxes))
         vision = self.dropout((look + place) / 2)
-        return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, batch.region_mask)
+        return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, regions.mask)

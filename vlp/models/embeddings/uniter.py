@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
-from vlp.models.embeddings.regions import corners_size_area, hide_features
+from vlp.models.embeddings.regions import corners_size_area, region_inputs
 
 LOCATION_WIDTH = 7
 FIRST_IMAGE_TYPE = 1
@@ -50,14 +50,13 @@ class UniterEmbeddings(Embeddings):
 
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams."""
-        look = self.features_norm(self.features(self._visible(batch)))
-        place = self.location_norm(self.location(corners_size_area(batch.boxes)))
+        regions = region_inputs(batch)
+        look = self.features_norm(self.features(self._with_mask_vector(regions.features, batch)))
+        place = self.location_norm(self.location(corners_size_area(regions.boxes)))
         vision = self.dropout(self.norm(look + place + self._segments(batch)))
-        text = self.text(batch.input_ids, batch.token_types)
-        return Embedded(text, batch.text_mask, vision, batch.region_mask)
+        return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, regions.mask)
 
-    def _visible(self, batch: Batch) -> Tensor:
-        features = hide_features(batch)
+    def _with_mask_vector(self, features: Tensor, batch: Batch) -> Tensor:
         if batch.masked_regions is None:
             return features
         return features + batch.masked_regions[..., None] * self.masked_feature.weight[0]

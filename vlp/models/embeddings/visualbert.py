@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
-from vlp.models.embeddings.regions import hide_features
+from vlp.models.embeddings.regions import region_inputs
 
 # Axes: B batch, V regions, K aligned words, D width.
 
@@ -55,9 +55,10 @@ class VisualBertEmbeddings(Embeddings):
         place = self.visual_positions.weight[VISUAL_POSITION]
         if batch.alignment is not None:
             place = place + self._word_positions(batch.alignment)
-        summed = self.features(hide_features(batch)) + place + self._segments(batch)
+        regions = region_inputs(batch)
+        summed = self.features(regions.features) + place + self._segments(batch)
         vision = self.text.dropout(self.text.norm(summed))
-        return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, batch.region_mask)
+        return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, regions.mask)
 
     def _segments(self, batch: Batch) -> Tensor:
         if batch.visual_types is None:

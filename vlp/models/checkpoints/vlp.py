@@ -1,0 +1,55 @@
+"""Our own checkpoints: Lightning's ``.ckpt``, and encoders exported to safetensors.
+
+A ``.ckpt`` has the encoder under ``encoder.`` and heads under ``objectives.``; an export has the encoder alone. Both
+carry a record, a plain dict that says how to build the model again: model, size, vocabulary, features, objective.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from vlp.models.checkpoints.conversion import Conversion
+from vlp.models.checkpoints.files import RECORD, Contents, read_contents
+from vlp.models.encoder import VLEncoder
+
+SOURCE = "vlp"
+ENCODER = "encoder."
+HEADS = "objectives."
+MARKER = "embeddings.text.words.weight"
+
+
+def convert(contents: Contents) -> Conversion | None:
+    """Return the encoder's tensors if this is a checkpoint of ours, else None."""
+    prefix = ENCODER if ENCODER + MARKER in contents.tensors else ""
+    if prefix + MARKER not in contents.tensors:
+        return None
+    tensors = {
+        key.removeprefix(prefix): value for key, value in contents.tensors.items() if not (prefix and _is_head(key))
+    }
+    name = ((contents.record or {}).get("model") or {}).get("name", "unnamed")
+    return Conversion(SOURCE, f"our {name}", tensors, {key: prefix + key for key in tensors})
+
+
+def _is_head(key: str) -> bool:
+    return key.startswith(HEADS)
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """Return what a checkpoint of ours says about itself, None for anybody else's.
+
+    Raises:
+        FileNotFoundError: if nothing is there.
+        ValueError: if the file cannot be read.
+    """
+    return read_contents(path).record
+
+
+def export_weights(model: VLEncoder, path: str | Path, record: Mapping[str, Any] | None = None) -> None:
+    """Write the encoder alone to a safetensors file, with ``record`` (plain data) in its header."""
+    tensors = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
+    save_file(tensors, path, metadata=None if record is None else {RECORD: json.dumps(dict(record))})
