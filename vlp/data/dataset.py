@@ -16,7 +16,7 @@ SPLITS = ("train", "val", "test", "all")
 """The values of ``split``; ``all`` is every sample there is."""
 
 LOADER_KEYS = frozenset({"name", "files", "num_workers", "batch_size"})
-"""Keys of a dataset's config that are for the loader and the cell store, not for its class."""
+"""Keys of a dataset's config that the loader and the cell store read, not its class."""
 
 TRAIN_SHARE, VAL_SHARE = 0.8, 0.1
 
@@ -24,8 +24,8 @@ TRAIN_SHARE, VAL_SHARE = 0.8, 0.1
 class VLDataset(Dataset[Sample]):
     """A map-style dataset of `Sample`, one a (caption, image) pair.
 
-    A subclass gives ``__len__`` and ``__getitem__`` (which raises `IndexError` beyond the end), sets the attributes, and
-    overrides `caption`, `regions` and `image_key` where it can answer without building the whole sample.
+    A subclass gives ``__len__`` and ``__getitem__``, sets the attributes, and overrides `caption`, `regions` and
+    `image_key` where it can answer without building the whole sample.
 
     Attributes:
         name: the option of the config group ``dataset``.
@@ -35,7 +35,7 @@ class VLDataset(Dataset[Sample]):
         num_classes: columns of ``regions.class_probs``, background included, or None.
         class_names: the classes behind ``regions.class_ids``, without background.
         fingerprint: what made the features (extractor, dimensions, box order, normalisation), as plain data.
-        truth_annotated: whether the file says which captions are true of their images, so that a mismatched pair is not to
+        truth_annotated: whether the files say which captions are true of their images, so that no mismatched pair is to
             be made by replacing one half.
     """
 
@@ -93,16 +93,9 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
     config = read_option("dataset", name)
     if root is not None:
         config["root"] = str(root)
-    tree = resolve({"paths": _paths(), "dataset": {**config, **options, "split": split}})
-    return build_dataset(tree["dataset"])
-
-
-def _paths() -> dict[str, Any]:
-    """Return the default paths, overlaid with the user's own where there are any."""
-    paths = read_option("paths", "default")
-    if "local" in option_names("paths"):
-        paths.update(read_option("paths", "local"))
-    return paths
+    own_paths = read_option("paths", "local") if "local" in option_names("paths") else {}
+    paths = {"paths": read_option("paths", "default"), "local_paths": own_paths}
+    return build_dataset(resolve({**paths, "dataset": {**config, **options, "split": split}})["dataset"])
 
 
 def require(dataset: VLDataset, needs: Iterable[str], probe: str) -> None:
@@ -112,14 +105,11 @@ def require(dataset: VLDataset, needs: Iterable[str], probe: str) -> None:
         ValueError: naming probe, dataset and what is missing, or a need that is no annotation at all.
     """
     needs = frozenset(needs)
-    if unknown := sorted(needs - ANNOTATIONS):
-        raise ValueError(
-            f"probe {probe} needs {', '.join(unknown)}, which no dataset has; there is {_list(ANNOTATIONS)}"
-        )
-    if missing := sorted(needs - dataset.annotations):
-        raise ValueError(
-            f"probe {probe} needs {', '.join(missing)}, which dataset {dataset.name} lacks; it has {_list(dataset.annotations)}"
-        )
+    if unknown := needs - ANNOTATIONS:
+        raise ValueError(f"probe {probe} needs {_list(unknown)}, which no dataset has; there is {_list(ANNOTATIONS)}")
+    if missing := needs - dataset.annotations:
+        has = _list(dataset.annotations)
+        raise ValueError(f"probe {probe} needs {_list(missing)}, which dataset {dataset.name} lacks; it has {has}")
 
 
 def check_split(split: str, name: str) -> None:

@@ -1,8 +1,8 @@
 """Region features of drawn images: a fixed, seeded function of the pixels of each crop and of nothing else.
 
-Stands in for a detector's pooled layer: non-negative, sparse, and with shape and colour nearly linearly decodable. A crop
-is sampled on a grid; its corners give the background's colour; how far each cell is from that gives a silhouette, and the
-mean colour weighted by it the colour of the thing. A fixed random projection mixes all three.
+Stands in for a detector's pooled layer: non-negative, sparse, and with shape and colour nearly linearly decodable. A
+crop is sampled on a grid; its corners give the background's colour; how far each cell is from that gives a silhouette,
+and the mean colour weighted by it the colour of the thing. A fixed random projection mixes all three.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 GRID = 16
 COARSE = 8
 SEED = 20_210_501
+STEPS = (np.arange(GRID) + 0.5) / GRID
 
 
 class CropFeaturiser:
@@ -56,21 +57,22 @@ class CropFeaturiser:
 
     def from_samples(self, samples: NDArray[np.uint8]) -> Tensor:
         """Return features (R, F) of crops sampled by `sample_grid`, (R, G, G, 3)."""
-        description = _describe(samples.astype(np.float32) / 255)
+        description = _describe(samples.astype(np.float32) / np.float32(255))
         return torch.from_numpy(np.maximum(description @ self._projection + self._bias, 0))
 
 
 def sample_grid(boxes: NDArray[np.floating[Any]], height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the pixel rows (R, G, 1) and columns (R, 1, G) nearest to the centres of a grid over each box."""
-    steps = (np.arange(GRID, dtype=np.float64) + 0.5) / GRID
-    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).T[..., None]
-    columns = np.clip(((x1 + (x2 - x1) * steps) * width).astype(np.intp), 0, width - 1)
-    rows = np.clip(((y1 + (y2 - y1) * steps) * height).astype(np.intp), 0, height - 1)
-    return rows[:, :, None], columns[:, None, :]
+    corners = np.asarray(boxes, dtype=np.float64)
+    low, high = corners[:, None, :2], corners[:, None, 2:]
+    size = np.array([width, height])
+    points = ((low + (high - low) * STEPS[:, None]) * size).astype(np.intp)  # (R, G, 2): column and row
+    points = np.minimum(np.maximum(points, 0), size - 1)
+    return points[:, :, None, 1], points[:, None, :, 0]
 
 
 def _describe(crops: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a crop's silhouette (COARSE^2 cells), colour of the thing, and colour of its background, (R, cells + 6)."""
+    """Return each crop's silhouette, colour and background: (R, COARSE * COARSE + 3 + 3)."""
     count = len(crops)
     corners = np.sort(crops[:, [0, 0, -1, -1], [0, -1, 0, -1]], axis=1)
     background = corners[:, 1:3].mean(1)  # the median of four

@@ -36,9 +36,9 @@ ANNOTATIONS = frozenset({"regions", "class_probs", "pixels", "phrases", "objects
 class ScenesDataset(VLDataset):
     """Drawn scenes with captions; endless, without files, every annotation known by construction.
 
-    Entities are listed in drawing order, so that of two objects that overlap the later is in front. A caption's relations come
-    first among the sample's; with ``text=region_description`` they are the only ones. The defaults stand in
-    ``conf/dataset/scenes.yaml``.
+    Objects are listed in drawing order: of two that overlap the later is in front. What the caption states comes first
+    among the relations, then one relation for each other pair that has any; with ``text=region_description`` there is
+    only the former. The defaults stand in ``conf/dataset/scenes.yaml``.
 
     Args:
         split: train, val, test, or all (the three one after the other).

@@ -1,4 +1,4 @@
-"""A detector as its results look: jittered boxes, duplicates, distractors, confidence, and a class distribution with noise."""
+"""What a detector would propose: jittered boxes, duplicates, distractors, noisy class distributions, confidence."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def _propose(gold: Boxes, count: int, rng: np.random.Generator) -> Boxes:
     extra = max(0, count - len(gold))
     sources = np.concatenate([np.arange(len(gold))[:count], rng.integers(0, len(gold), extra)])
     boxes = gold[sources]
-    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    boxes = boxes + sides * rng.normal(0, JITTER, boxes.shape)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    boxes = boxes + np.concatenate([sides, sides], axis=1) * rng.normal(0, JITTER, boxes.shape)
     size = 0.12 + 0.28 * rng.random((extra, 2))
     corner = rng.random((extra, 2)) * (1 - size)
     is_distractor = rng.random(extra) >= DUPLICATE_SHARE
     distractors = np.concatenate([corner, corner + size], axis=1)
     boxes[count - extra :][is_distractor] = distractors[is_distractor]
-    return np.clip(boxes, 0, 1)
+    return np.minimum(np.maximum(boxes, 0), 1)
 
 
 def _evidence(scene: Scene, level: Level) -> NDArray[np.floating[Any]]:
@@ -103,7 +103,7 @@ def _overlaps(boxes: Boxes, others: Boxes) -> Floats:
     """Return intersection over union (R, N)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
+    shared = np.maximum(high - low, 0).prod(-1)
     union = _areas(boxes)[:, None] + _areas(others) - shared
     result: Floats = shared / np.maximum(union, 1e-9)
     return result

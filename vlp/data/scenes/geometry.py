@@ -18,7 +18,7 @@ MIN_COVER = 0.08
 
 
 class Placement(NamedTuple):
-    """A box (x1, y1, x2, y2) in [0, 1] and its place in the drawing order; what is drawn later covers what is earlier."""
+    """A box (x1, y1, x2, y2) in [0, 1] and its place in the drawing order; the later covers the earlier."""
 
     x1: float
     y1: float

@@ -1,7 +1,7 @@
 """The grammar of captions: templates and wordings that carry their own dependency parse.
 
-Both are written as short strings, one item for each word or slot. ``TEXT|TAG|LABEL|HEAD`` is a word; ``{0}|LABEL|HEAD`` is
-the mention of entity 0 ("a red dog"); ``{0>1}|HEAD`` or ``{0>1}|HEAD|LABEL`` is how entity 0 is related to 1, in words,
+Both are short strings, one item for each word or slot. ``TEXT|TAG|LABEL|HEAD`` is a word; ``{0}|LABEL|HEAD`` is the
+mention of entity 0 ("a red dog"); ``{0>1}|HEAD`` or ``{0>1}|HEAD|LABEL`` is how entity 0 is related to 1, in words,
 followed by the mention of 1. HEAD counts items from 0; ``-`` is the root of the sentence. In a wording, ``^`` hangs on
 whatever the relation hangs on, and the object hangs on the wording's last word. Labels follow the basic Stanford
 dependencies (de Marneffe and Manning, "The Stanford typed dependencies representation", 2008).
@@ -21,7 +21,7 @@ OBJECT_LABEL = "pobj"
 
 @dataclass(frozen=True)
 class Word:
-    """A fixed word: its text, part of speech, arc label and the item it hangs on (`ROOT`: none, or outside the wording)."""
+    """A fixed word: text, part of speech, arc label, and the item it hangs on (`ROOT`: none, or outside a wording)."""
 
     text: str
     tag: str
@@ -180,8 +180,8 @@ class _Writer:
             ends.append(at + len(word))
             at += len(word) + 1
         mentions = tuple((slot, starts[first], ends[last]) for slot, first, last in self.spans)
-        parse = (tuple(column) for column in (starts, ends, self.heads, self.labels, self.tags))
-        return Sentence(" ".join(self.words), *parse, mentions)
+        heads, labels, tags = tuple(self.heads), tuple(self.labels), tuple(self.tags)
+        return Sentence(" ".join(self.words), tuple(starts), tuple(ends), heads, labels, tags, mentions)
 
 
 def _parse_item(item: str) -> Word | Mention | Related:

@@ -18,8 +18,8 @@ DARK: Colour = (62, 58, 64)
 class Part:
     """A piece of a drawing in the unit square of its entity's box.
 
-    ``points`` are (x, y) pairs: the corners of a polygon, or two opposite corners of an ellipse or rectangle. ``paint`` is
-    a fixed colour, or the shade that the entity's colour is multiplied by.
+    ``points`` are (x, y) pairs: the corners of a polygon, or the upper left and lower right corner of an ellipse or
+    rectangle. ``paint`` is a fixed colour, or a shade that the entity's colour is multiplied by.
     """
 
     form: str  # polygon | ellipse | rectangle
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Noun:
-    """A kind of thing: its coreference type, width over height, and drawing. Together its parts fill the unit square."""
+    """A kind of thing: its coreference type, width over height, and drawing, whose parts together fill the square."""
 
     name: str
     type: str
