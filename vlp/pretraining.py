@@ -97,6 +97,7 @@ class PretrainingModule(pl.LightningModule):
         self.weights = {name: 1.0 if bundle.combine == "sample" else w for name, w in bundle.weights.items()}
         self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
         self.record = dict(record or {})
+        self.train()
 
     @property
     def corruptions(self) -> dict[str, Corruption]:
@@ -140,7 +141,9 @@ class PretrainingModule(pl.LightningModule):
                 self.log(key, value.float(), prog_bar=part == "accuracy", rank_zero_only=True)
 
     def on_train_end(self) -> None:
-        """Log the last step's losses, which fall between two logging steps more often than not."""
+        """Log the last step's losses, which a logging step more often than not misses."""
+        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            return
         pending = {k: v.item() for k, v in self.trainer.callback_metrics.items() if k.startswith("train/")}
         for logger in self.loggers:
             logger.log_metrics(pending, step=self.global_step)

@@ -1,0 +1,144 @@
+import csv
+from functools import partial
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from vlp.commands.train import train
+from vlp.pretraining import Bundle, linear_schedule, parameter_groups
+
+TINY = (
+    "size.width=16 size.layers=1 size.heads=2 size.feed_forward=32 size.text_layers=1 size.vision_layers=1 "
+    "size.cross_layers=1 dataset.size=48 dataset.batch_size=8 trainer.max_steps=5 trainer.val_check_interval=5 "
+    "trainer.accelerator=cpu checkpoint.every_n_steps=5 trainer.log_every_n_steps=1"
+).split()
+
+
+def config(*overrides):
+    with initialize_config_module("vlp.conf", version_base="1.3"):
+        composed = compose("train", overrides=["experiment=scenes", *TINY, *overrides])
+        composed.trainer.enable_progress_bar = False
+        composed.callbacks.progress = None
+        del composed.callbacks.progress
+        return OmegaConf.to_container(composed, resolve=True)
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def metrics(run_dir):
+    with open(run_dir / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("reference")
+    train(config(), run_dir)
+    return run_dir
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_the_same_seed_gives_the_same_weights_to_the_bit_whatever_the_number_of_workers(
+    num_workers, reference, tmp_path
+):
+    again = train(config(f"dataset.num_workers={num_workers}"), tmp_path)
+    assert same(weights(again), weights(reference / "checkpoints" / "last.ckpt"))
+
+
+def test_another_seed_gives_other_weights(reference, tmp_path):
+    assert not same(weights(train(config("seed=1"), tmp_path)), weights(reference / "checkpoints" / "last.ckpt"))
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(reference, tmp_path):
+    train(config("trainer.max_steps=5", "checkpoint.every_n_steps=2"), tmp_path)
+    early = tmp_path / "checkpoints" / "step-0000002.ckpt"
+    assert early.is_file()
+    resumed = train(config(f"ckpt_path={early}"), tmp_path / "resumed")
+    assert torch.load(resumed, weights_only=True)["global_step"] == 5
+    assert same(weights(resumed), weights(reference / "checkpoints" / "last.ckpt"))
+
+
+def test_metrics_hold_every_loss_unweighted_beside_its_baseline(reference):
+    rows = metrics(reference)
+    assert set(rows[0]) >= {
+        *("epoch", "step", "train/loss", "train/mlm", "train/itm", "train/mrc_kl"),
+        *("val/mlm", "val/mlm_baseline", "val/mlm_accuracy", "val/mlm_mean_image", "val/itm", "val/itm_accuracy"),
+        *("val/itm_majority", "val/mrc_kl", "val/mrc_kl_baseline", "val/nmi_layer_0", "val/nmi_layer_1"),
+    }
+    trained = [row for row in rows if row["train/loss"]]
+    assert [int(row["step"]) for row in trained] == [0, 1, 2, 3, 4]
+    for row in trained:
+        parts = sum(float(row[f"train/{name}"]) for name in ("mlm", "itm", "mrc_kl"))
+        assert float(row["train/loss"]) == pytest.approx(parts, rel=1e-5)
+
+
+def test_the_untrained_model_is_the_first_point_of_every_curve(reference):
+    first = next(row for row in metrics(reference) if row["val/mlm"])
+    assert int(first["step"]) == 0
+    assert float(first["val/nmi_layer_1"]) == pytest.approx(1, abs=0.05)
+
+
+def test_the_last_step_is_logged_however_rarely_steps_are(tmp_path):
+    train(config("trainer.log_every_n_steps=100", "trainer.max_steps=2"), tmp_path)
+    assert [row["step"] for row in metrics(tmp_path) if row["train/mlm"]] == ["2"]
+
+
+def test_one_objective_a_step_is_drawn_by_weight(tmp_path):
+    train(config("objective=uniter", "trainer.max_steps=6"), tmp_path)
+    losses = ("train/mlm", "train/itm", "train/mrc_kl")
+    rows = [row for row in metrics(tmp_path) if row["train/loss"]]
+    assert {sum(bool(row[loss]) for loss in losses) for row in rows} == {1}
+
+
+@pytest.mark.parametrize("model", ["visualbert", "lxmert", "bert"])
+def test_every_model_trains_on_scenes(model, tmp_path):
+    last = train(config(f"model={model}", "trainer.max_steps=2"), tmp_path)
+    assert torch.load(last, weights_only=True)["vlp"]["model"]["name"] == model
+
+
+def test_a_checkpoint_says_what_it_takes_to_build_its_model(reference):
+    record = torch.load(reference / "checkpoints" / "last.ckpt", weights_only=True)["vlp"]
+    assert record["feature_width"] == 64
+    assert record["vocab_size"] == 1092
+    assert record["tokenizer"] is None
+    assert record["objective"]["combine"] == "sum"
+    assert record["dataset"] == "scenes"
+
+
+def test_dropout_is_active_while_training(tmp_path, reference):
+    without = train(config("size.dropout=0", "size.attention_dropout=0"), tmp_path)
+    assert not same(weights(without), weights(reference / "checkpoints" / "last.ckpt"))
+
+
+def test_matrices_are_decayed_and_vectors_are_not():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    decayed, spared = parameter_groups(module)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(2, 3)]
+    assert [tuple(p.shape) for p in spared["params"]] == [(2,), (2,), (2,)]
+    assert spared["weight_decay"] == 0
+
+
+def test_the_learning_rate_rises_over_warm_up_and_falls_to_zero():
+    factors = [linear_schedule(step, warmup=4, total=10) for step in range(11)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({"mlm": partial(dict)}, {"mlm": 1.0}, "mix"), "objective.combine='mix': expected 'sum' or 'sample'"),
+        (({}, {}, "sum"), "objective.parts is empty: there is nothing to train on"),
+    ],
+)
+def test_an_impossible_bundle_is_refused(arguments, message):
+    with pytest.raises(ValueError) as error:
+        Bundle(*arguments)
+    assert str(error.value) == message
