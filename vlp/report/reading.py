@@ -16,7 +16,7 @@ from vlp.results import RESULTS_FILE, RUN_FILE, Record, read_results
 METRICS_FILE = "metrics.csv"
 
 Series = tuple[tuple[int, float], ...]
-"""What was logged under one name: (step, value), in order of the step; blanks and values that are not finite left out."""
+"""What was logged under one name: (step, value), in order of the step, only where the value is finite."""
 
 _CLOSED = frozenset({"checkpoints", "figures", "wandb", "tensorboard"})
 """Folders of a run that hold no other run."""

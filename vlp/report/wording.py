@@ -34,8 +34,8 @@ class Finding:
     def judged(cls, text: str, standings: Sequence[Standing], expected: Standing | None) -> Finding:
         """Return the finding whose verdict follows from where the values stand.
 
-        Yes where all are apart from their reference as expected (differs, with nothing expected), in part where some are,
-        no where some are apart the other way and none as expected, open where intervals overlap.
+        Yes where all are apart from their reference as expected (differs, with nothing expected), in part where some
+        are, no where some are apart the other way and none as expected, open where intervals overlap.
         """
         known = [standing for standing in standings if standing is not Standing.UNKNOWN]
         good = [standing for standing in known if standing.is_apart and expected in (None, standing)]

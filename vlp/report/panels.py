@@ -1,0 +1,77 @@
+"""What figures are made of, as plain data: curves, heat maps and dots. Draws nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlp.report.measures import Measure
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: (x, y, low, high) a point, shown values; ``low`` and ``high`` are None where there is no interval.
+
+    ``color`` counts in the palette; None is the quiet colour of a trivial baseline. ``share`` in [0, 1] places the
+    curve on a ramp instead (one curve a layer).
+    """
+
+    name: str
+    points: tuple[tuple[float, float, float | None, float | None], ...]
+    color: int | None = 0
+    share: float | None = None
+    is_dashed: bool = False
+
+
+@dataclass(frozen=True)
+class LinePanel:
+    """Curves over layers or steps; ``lower`` and ``upper`` bound the vertical axis, None leaves it to the data."""
+
+    title: str
+    x_title: str
+    y_title: str
+    lines: tuple[Line, ...]
+    lower: float | None
+    upper: float | None
+    is_by_layer: bool = False
+
+
+@dataclass(frozen=True)
+class HeatPanel:
+    """One number a layer and head: ``values[layer][head]``, NaN where there is none."""
+
+    title: str
+    value_title: str
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class DotPanel:
+    """Single numbers with their intervals, one a row; each dot is a curve of one point."""
+
+    title: str
+    x_title: str
+    dots: tuple[Line, ...]
+    lower: float | None
+    upper: float | None
+
+
+Panel = LinePanel | HeatPanel | DotPanel
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that belong together; ``name`` is a file's, without ending, ``caption`` a sentence."""
+
+    name: str
+    caption: str
+    panels: tuple[Panel, ...]
+
+
+def axis_range(shown: Measure) -> tuple[float | None, float | None]:
+    """Return the bounds that a metric declares, as they are shown."""
+    lower, upper = (None if end is None else end * shown.scale for end in (shown.lower, shown.upper))
+    return lower, upper

@@ -1,0 +1,162 @@
+"""Which result rows make which figure: curves where layers vary, heat maps where heads do, dots elsewhere."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from vlp.report.comparing import (
+    CONDITION_TITLES,
+    EXACT,
+    MODEL,
+    Measurement,
+    condition_title,
+    conditions_of,
+    measurements,
+    place_name,
+    short_names,
+)
+from vlp.report.measures import Measure, measure
+from vlp.report.panels import DotPanel, Figure, HeatPanel, Line, LinePanel, Panel, axis_range
+from vlp.results import Record, Subject
+
+MAX_DOTS = 90
+"""Dots of one figure; a metric with more (a row a class) is read from its table."""
+
+
+def result_figures(records: Iterable[Record]) -> list[Figure]:
+    """Return the figures of result rows, each with at least one panel."""
+    groups: dict[tuple[str, ...], list[Measurement]] = {}
+    for found in measurements(records):
+        groups.setdefault(_figure_key(found), []).append(found)
+    figures = [_figure(key, found) for key, found in groups.items()]
+    return [figure for figure in figures if figure.panels]
+
+
+def _figure_key(found: Measurement) -> tuple[str, ...]:
+    quantity, kind = found.quantity, _kind(found)
+    details = (quantity.label, quantity.parameter) if kind != "values" else ()
+    return (found.subject.probe, quantity.metric, *details, kind)
+
+
+def _kind(found: Measurement) -> str:
+    if found.place.head is not None and found.place.layer is not None:
+        return "heads"
+    return "layers" if found.place.layer is not None else "values"
+
+
+def _figure(key: tuple[str, ...], found: Sequence[Measurement]) -> Figure:
+    shown = measure(key[1])
+    details = [part for part in key[2:-1] if part]
+    select, manner = _KINDS[key[-1]]
+    caption = f"{', '.join([shown.title, *details])} (probe {key[0]}) {manner}."
+    return Figure("-".join(_slug(part) for part in key if part), caption, tuple(select(found, shown)))
+
+
+def _layer_panels(found: Sequence[Measurement], shown: Measure) -> list[LinePanel]:
+    """Return a panel a stream and subject; prober seeds of one subject stand in one panel."""
+    names = short_names(_seedless(each.subject) for each in found)
+    panels: dict[str, list[Measurement]] = {}
+    for each in found:
+        title = _titled(names[_seedless(each.subject)], place_name(each.place._replace(layer=None)))
+        panels.setdefault(title, []).append(each)
+    lower, upper = axis_range(shown)
+    return [
+        LinePanel(title, "layer", shown.axis_title, tuple(_layer_lines(group, shown)), lower, upper, is_by_layer=True)
+        for title, group in panels.items()
+    ]
+
+
+def _layer_lines(found: Sequence[Measurement], shown: Measure) -> list[Line]:
+    by_subject: dict[Subject, list[Measurement]] = {}
+    for each in sorted(found, key=lambda each: each.place.layer or 0):
+        by_subject.setdefault(each.subject, []).append(each)
+    return [
+        _line(condition, [each.by_condition[condition] for each in measured], _layers(measured), shown)
+        for group in by_subject.values()
+        for condition in conditions_of(found)
+        if (measured := [each for each in group if condition in each.by_condition])
+    ]
+
+
+def _layers(found: Sequence[Measurement]) -> list[float]:
+    return [float(each.place.layer or 0) for each in found]
+
+
+def _line(condition: str, records: Sequence[Record], xs: Sequence[float], shown: Measure, name: str = "") -> Line:
+    points = tuple((x, *_shown(record, shown)) for x, record in zip(xs, records, strict=True))
+    return Line(name or condition_title(condition), points, _color(condition), is_dashed=condition in EXACT)
+
+
+def _shown(record: Record, shown: Measure) -> tuple[float, float | None, float | None]:
+    low, high = (None if end is None else end * shown.scale for end in (record.ci_low, record.ci_high))
+    return record.value * shown.scale, low, high
+
+
+def _color(condition: str) -> int | None:
+    """Return a condition's place in the palette, the same in every figure."""
+    if condition in EXACT:
+        return None
+    drawn = [name for name in CONDITION_TITLES if name not in EXACT]
+    return drawn.index(condition) if condition in drawn else len(drawn) + sum(condition.encode())
+
+
+def _heat_panels(found: Sequence[Measurement], shown: Measure) -> list[HeatPanel]:
+    """Return a panel a subject and stream, of the model's own numbers (of each condition where a probe has none)."""
+    names = short_names(each.subject for each in found)
+    grids: dict[str, dict[tuple[int, int], float]] = {}
+    for each in found:
+        for condition in [MODEL] if each.model is not None else conditions_of([each]):
+            where = place_name(each.place._replace(layer=None, head=None))
+            title = _titled(names[each.subject], where, "" if condition == MODEL else condition_title(condition))
+            place = (each.place.layer or 0, each.place.head or 0)
+            grids.setdefault(title, {})[place] = each.by_condition[condition].value * shown.scale
+    lower, upper = axis_range(shown)
+    return [_heat_panel(title, grid, shown.axis_title, lower, upper) for title, grid in grids.items()]
+
+
+def _heat_panel(
+    title: str, grid: Mapping[tuple[int, int], float], value_title: str, lower: float | None, upper: float | None
+) -> HeatPanel:
+    layers = tuple(sorted({layer for layer, _ in grid}))
+    heads = tuple(sorted({head for _, head in grid}))
+    values = tuple(tuple(grid.get((layer, head), math.nan) for head in heads) for layer in layers)
+    return HeatPanel(title, value_title, layers, heads, values, lower, upper)
+
+
+def _dot_panels(found: Sequence[Measurement], shown: Measure) -> list[DotPanel]:
+    """Return a panel a quantity, one dot a subject and condition; none for a metric with very many quantities."""
+    names = short_names(each.subject for each in found)
+    by_quantity: dict[str, list[Line]] = {}
+    for each in found:
+        title = ", ".join(filter(None, [each.quantity.label.replace("_", " "), each.quantity.parameter])) or shown.title
+        for condition, record in each.by_condition.items():
+            subject = names[each.subject] if len(names) > 1 else ""
+            name = _titled(subject, place_name(each.place), condition_title(condition))
+            by_quantity.setdefault(title, []).append(_line(condition, [record], [0.0], shown, name))
+    lower, upper = axis_range(shown)
+    panels = [DotPanel(title, shown.axis_title, tuple(dots), lower, upper) for title, dots in by_quantity.items()]
+    return panels if sum(len(panel.dots) for panel in panels) <= MAX_DOTS else []
+
+
+_KINDS: dict[str, tuple[Callable[[Sequence[Measurement], Measure], Sequence[Panel]], str]] = {
+    "heads": (_heat_panels, "of every head"),
+    "layers": (_layer_panels, "layer by layer, with 95 % intervals; 0 is the embedding output"),
+    "values": (_dot_panels, "with 95 % intervals"),
+}
+"""How each kind of figure picks its panels, and how its caption says so."""
+
+
+def _seedless(subject: Subject) -> Subject:
+    return replace(subject, seed=0, prober_seed=None)
+
+
+def _titled(*parts: str) -> str:
+    return " · ".join(filter(None, parts))
+
+
+def _slug(text: str) -> str:
+    """Return ``text`` as part of a file name: no blank, ``=`` or ``,``."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.") or "x"
