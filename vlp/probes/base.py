@@ -1,0 +1,103 @@
+"""What every probe is: a LightningModule over frozen encoders that gives rows of the result table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import pytorch_lightning as pl
+import torch
+
+from vlp.data.collate import ProbeBatch
+from vlp.metrics.estimates import Estimate
+from vlp.models.encoder import VLEncoder
+from vlp.results import Row
+
+
+class Probe(pl.LightningModule):
+    """A question put to a model, and to the same architecture with random weights.
+
+    A subclass adds to torchmetrics in `test_step`, one sample exactly once, and makes rows of them in `results`. Run it
+    with ``trainer.test(probe, loader)``, then read `rows`. Encoders stay frozen and in ``eval()``, whatever Lightning
+    sets the probe to.
+
+    Args:
+        encoder: the model in question.
+        control: the same architecture with random weights.
+        seed: of everything random in the probe.
+        needs: annotations without which a dataset is refused, out of `vlp.data.sample.ANNOTATIONS`.
+    """
+
+    def __init__(self, encoder: VLEncoder, control: VLEncoder, seed: int = 0, needs: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False)
+        self.control = control.requires_grad_(False)
+        self.seed = seed
+        self.needs = frozenset(needs)
+        self._rows: list[Row] | None = None
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of what the probe trains; encoders stay in ``eval()``."""
+        super().train(mode)
+        self.encoder.eval()
+        self.control.eval()
+        return self
+
+    def test_step(self, batch: ProbeBatch, batch_idx: int) -> None:
+        """Take a batch into the account."""
+        raise NotImplementedError
+
+    def results(self) -> list[Row]:
+        """Return the rows of what was accounted; called on every process at the end of the test."""
+        raise NotImplementedError
+
+    def on_test_epoch_end(self) -> None:
+        """Sum up over all processes."""
+        self._rows = self.results()
+
+    def rows(self) -> list[Row]:
+        """Return the rows of the test that was run.
+
+        Raises:
+            RuntimeError: if none was.
+        """
+        if self._rows is None:
+            raise RuntimeError(f"{type(self).__name__}.rows() was asked for before trainer.test")
+        return self._rows
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen encoders out: they come from the weights, not from the probe."""
+        frozen = ("encoder.", "control.")
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith(frozen)}
+
+
+def estimated_row(
+    condition: str, metric: str, estimate: Estimate, index: int | tuple[int, ...] = (), **columns: Any
+) -> Row:
+    """Return the row of one entry of an estimate.
+
+    Args:
+        condition: what was measured.
+        metric: the word for the number.
+        estimate: a mean over samples.
+        index: which entry; ``()`` of a number.
+        columns: other fields of `Row`.
+
+    Raises:
+        ValueError: if no sample had a value.
+    """
+    entry = Estimate(*(part[index] for part in estimate))
+    if not entry.n:
+        raise ValueError(f"{metric} of {condition}: none of {int(entry.skipped)} samples has a value")
+    has_interval = bool(torch.isfinite(entry.low))
+    return Row(
+        condition=condition,
+        metric=metric,
+        value=float(entry.value),
+        n=int(entry.n),
+        ci_low=float(entry.low) if has_interval else None,
+        ci_high=float(entry.high) if has_interval else None,
+        **columns,
+    )
