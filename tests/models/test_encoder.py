@@ -119,7 +119,9 @@ def test_the_last_hidden_states_are_the_encoding(name):
     joint = last.get("joint", last.get("text"))
     torch.testing.assert_close(joint[:, :7], encoding.text, **CLOSE)
     if encoding.vision is not None:
-        torch.testing.assert_close(last["joint"][:, 7:] if "joint" in last else last["vision"], encoding.vision, **CLOSE)
+        torch.testing.assert_close(
+            last["joint"][:, 7:] if "joint" in last else last["vision"], encoding.vision, **CLOSE
+        )
 
 
 @torch.no_grad()
