@@ -9,11 +9,22 @@ from omegaconf import OmegaConf
 from vlp.commands.train import train
 from vlp.pretraining import Bundle, linear_schedule, parameter_groups
 
-TINY = (
-    "size.width=16 size.layers=1 size.heads=2 size.feed_forward=32 size.text_layers=1 size.vision_layers=1 "
-    "size.cross_layers=1 dataset.size=48 dataset.batch_size=8 trainer.max_steps=5 trainer.val_check_interval=5 "
-    "trainer.accelerator=cpu checkpoint.every_n_steps=5 trainer.log_every_n_steps=1"
-).split()
+TINY = [
+    "size.width=16",
+    "size.layers=1",
+    "size.heads=2",
+    "size.feed_forward=32",
+    "size.text_layers=1",
+    "size.vision_layers=1",
+    "size.cross_layers=1",
+    "dataset.size=48",
+    "dataset.batch_size=8",
+    "trainer.max_steps=5",
+    "trainer.val_check_interval=5",
+    "trainer.accelerator=cpu",
+    "checkpoint.every_n_steps=5",
+    "trainer.log_every_n_steps=1",
+]
 
 
 def config(*overrides):

@@ -18,7 +18,7 @@ from vlp.metrics.totals import Totals
 from vlp.models.encoder import VLEncoder
 from vlp.models.observation import Site
 from vlp.objectives.mlm import MaskedLanguageModelling
-from vlp.observe.observers import Reducing
+from vlp.observe.observers import Reducing, whole
 from vlp.pretraining import PretrainingModule
 
 
@@ -64,7 +64,9 @@ class HeldOutCurves(pl.Callback):
             return
         self.num_seen += len(batch) * trainer.world_size
         self._see_words(module, batch)
-        self._see_fusion(module.encoder, batch)
+        tokenizer = trainer.datamodule.val_pairs.tokenizer  # type: ignore[attr-defined]
+        is_end = (batch.inputs.input_ids == tokenizer.cls_id) | (batch.inputs.input_ids == tokenizer.sep_id)
+        self._see_fusion(module.encoder, batch, batch.inputs.text_mask & ~is_end)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log what was seen."""
@@ -87,15 +89,16 @@ class HeldOutCurves(pl.Callback):
         count = (batch.text_labels != IGNORE).sum()
         self.words.update({"loss": objective(encoding, batch, module.encoder) * count, "count": count})
 
-    def _see_fusion(self, encoder: VLEncoder, batch: PretrainingBatch) -> None:
+    def _see_fusion(self, encoder: VLEncoder, batch: PretrainingBatch, content_BT: Tensor) -> None:
         assert self.nmi is not None
         layers = fusion_layers(encoder)
-        observer = Reducing([site for layer in layers for site in layer], lambda site, states: states.clone())
+        observer = Reducing([site for layer in layers for site in layer], whole)
         encoder(batch.inputs, observers=[observer])
         kept = observer.take()
-        streams = [encoder.stream_masks(batch.inputs, site.query) for site in layers[0]]
-        valid, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
-        measure = partial(normalized_mutual_information, is_vision=is_vision, mask=valid)
+        words_only = replace(batch.inputs, text_mask=content_BT)
+        streams = [encoder.stream_masks(words_only, site.query) for site in layers[0]]
+        mask, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
+        measure = partial(normalized_mutual_information, is_vision=is_vision, mask=mask)
         self.nmi.update(torch.stack([measure(torch.cat([kept[s] for s in layer], 1)) for layer in layers], dim=1))
 
 

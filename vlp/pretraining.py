@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -148,12 +149,13 @@ class PretrainingModule(pl.LightningModule):
         for logger in self.loggers:
             logger.log_metrics(pending, step=self.global_step)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, which ticks once an optimiser step."""
         optimizer = self.optimizer(parameter_groups(self))
         total = int(self.trainer.estimated_stepping_batches)
         schedule = partial(linear_schedule, warmup=max(1, round(self.warmup * total)), total=total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}}
+        scheduler = LRSchedulerConfigType(scheduler=LambdaLR(optimizer, schedule), interval="step")
+        return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler=scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the record."""

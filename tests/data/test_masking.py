@@ -100,7 +100,10 @@ def test_volta_leaves_a_tenth_of_the_asked_regions_visible():
     ("build", "message"),
     [
         (lambda: TextMasking(probability=1.5), "probability=1.5: expected a share in [0, 1]"),
-        (lambda: TextMasking(mask_share=0.8, random_share=0.3), "mask_share=0.8 and random_share=0.3 sum to more than 1"),
+        (
+            lambda: TextMasking(mask_share=0.8, random_share=0.3),
+            "mask_share=0.8 and random_share=0.3 sum to more than 1",
+        ),
         (lambda: PairMismatch(replace="both"), "replace='both': expected 'image' or 'text'"),
     ],
 )

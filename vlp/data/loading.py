@@ -107,7 +107,7 @@ class PretrainingData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[PretrainingBatch]:
         """Return every validation pair once, for each objective apart where training samples one a step."""
-        groups = [(task,) for task in self.task_weights] or [()]
+        groups: list[tuple[str, ...]] = [(task,) for task in self.task_weights] or [()]
         return self._loader(self.val_pairs, EveryBatch(len(self.val_pairs), self.batch_size, groups))
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,4 +165,3 @@ class _WholeBatches(torch.utils.data.Dataset[ProbeBatch]):
     def __getitem__(self, places: Sequence[Place]) -> ProbeBatch:
         samples: list[Sample] = [self.dataset[place.index] for place in places]
         return collate_probe(samples, self.tokenizer, self.max_pieces)
-

@@ -73,7 +73,7 @@ class Corruption(Protocol):
 class PairMismatch:
     """Image-text matching: with some probability the image or the caption is another's.
 
-    UNITER replaces the image, LXMERT the sentence. Data that say themselves whether a pair matches (NLVR) are left alone.
+    UNITER replaces the image, LXMERT the sentence. Data that say themselves which pairs match (NLVR) are left alone.
 
     Args:
         probability: of a mismatch.

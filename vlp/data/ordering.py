@@ -66,7 +66,7 @@ class TrainingOrder(Sampler[list[Place]]):
         return iter(self.batches(self.epoch)[self.start :])
 
     def set_epoch(self, epoch: int) -> None:
-        """Stand at the start of ``epoch``; where that is the current epoch, stay where we are (the trainer calls this)."""
+        """Stand at the start of ``epoch``, or stay in it where it is the current one; the trainer calls this."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 

@@ -53,9 +53,13 @@ class PretrainingBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PretrainingBatch:
         """Return the batch with every tensor on ``device``."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        movable = {name: v for name, v in values.items() if isinstance(v, Tensor | Batch)}
-        return replace(self, **{name: v.to(device, non_blocking=non_blocking) for name, v in movable.items()})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in values.items()
+            if isinstance(value, Tensor | Batch)
+        }
+        return replace(self, **moved)
 
     def concerns(self, task: str) -> bool:
         """Return whether ``task`` is asked of this batch."""
@@ -125,7 +129,9 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             donor = self.dataset[int(generator.integers(len(self.dataset)))]
             if donor.image_id != example.sample.image_id:
                 return donor
-        raise ValueError(f"{self.dataset.name} split={self.dataset.split}: no other image than {example.sample.image_id!r}")
+        raise ValueError(
+            f"{self.dataset.name} split={self.dataset.split}: no other image than {example.sample.image_id!r}"
+        )
 
     def with_caption(self, example: Example, donor: Sample) -> None:
         """Give ``example`` the caption of ``donor``."""

@@ -62,10 +62,10 @@ class CaptionTokenizer:
     def __init__(self, tokenizer: Tokenizer, source: str | None = None) -> None:
         self.source = source
         self._tokenizer = tokenizer
-        missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
-        if missing:
+        ids = {token: index for token in SPECIAL_TOKENS if (index := tokenizer.token_to_id(token)) is not None}
+        if missing := [token for token in SPECIAL_TOKENS if token not in ids]:
             raise ValueError(f"tokenizer {source or SHIPPED!r} lacks {', '.join(missing)}, which a BERT vocabulary has")
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(tokenizer.token_to_id, SPECIAL_TOKENS)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[token] for token in SPECIAL_TOKENS)
         self.vocab_size: int = tokenizer.get_vocab_size()
 
     @functools.cached_property
@@ -96,7 +96,9 @@ class CaptionTokenizer:
             raise ValueError(f"caption of {record or 'a sample'} is empty: {caption!r} has no word piece")
         if max_pieces is not None and len(encoding.ids) + 2 > max_pieces:
             found = f"{len(encoding.ids)} word pieces and 2 special tokens"
-            raise ValueError(f"caption of {record or repr(caption[:60])} has {found}; at most {max_pieces} fit the model")
+            raise ValueError(
+                f"caption of {record or repr(caption[:60])} has {found}; at most {max_pieces} fit the model"
+            )
         return self._with_specials(encoding)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -105,7 +107,7 @@ class CaptionTokenizer:
 
     def token(self, index: int) -> str:
         """Return the piece with id ``index``."""
-        return self._tokenizer.id_to_token(index)
+        return self._tokenizer.id_to_token(index) or UNK
 
     def _with_specials(self, encoding: Encoding) -> TokenizedCaption:
         input_ids = torch.tensor([self.cls_id, *encoding.ids, self.sep_id])

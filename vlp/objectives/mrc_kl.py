@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlp.data.masking import RegionMasking
 from vlp.data.pairs import PretrainingBatch
