@@ -48,9 +48,24 @@ class Findings:
     trainings: tuple[Training, ...]
 
     @property
+    def runs(self) -> tuple[Training | Cell, ...]:
+        """Return every run, trainings first."""
+        return (*self.trainings, *self.cells)
+
+    @property
     def records(self) -> tuple[Record, ...]:
-        """Return the rows of all cells, each once."""
-        return tuple(dict.fromkeys(record for cell in self.cells for record in cell.records))
+        """Return the rows of all cells; of several that say the same thing, the first."""
+        return tuple({record.identity: record for record in reversed(self._all)}.values())[::-1]
+
+    @property
+    def conflicts(self) -> tuple[Record, ...]:
+        """Return the rows left out of `records`: they repeat another row with another value."""
+        kept = set(self.records)
+        return tuple(record for record in self._all if record not in kept)
+
+    @property
+    def _all(self) -> tuple[Record, ...]:
+        return tuple(record for cell in self.cells for record in cell.records)
 
 
 def collect(folders: Sequence[Path]) -> Findings:

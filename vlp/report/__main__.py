@@ -1,0 +1,50 @@
+"""``python -m vlp.report DIR [DIR...]``: results of runs, cells or sweeps as one page, one table and a text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlp.report.reading import collect
+from vlp.report.scoreboard import scoreboard
+from vlp.report.text import print_scoreboard
+from vlp.report.writing import write_report
+
+OUT = Path("outputs/report")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 where ``--strict`` finds controls missing, 2 where there is nothing to report."""
+    options = parser().parse_args(arguments)
+    try:
+        findings = collect(options.folders)
+        page = write_report(findings, options.out)
+    except (OSError, ValueError) as error:
+        print(f"vlp.report: {error}", file=sys.stderr)
+        return 2
+    if findings.records:
+        print_scoreboard(findings.records)
+    print(f"report: {page}")
+    incomplete = [answer for answer in scoreboard(findings.records) if answer.missing]
+    if incomplete:
+        print(f"controls missing in {len(incomplete)} answers; the report marks them", file=sys.stderr)
+    return 1 if incomplete and options.strict else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m vlp.report",
+        description="Make one self-contained report.html, results.csv and a scoreboard from runs.",
+        epilog="example: python -m vlp.report outputs/train outputs/cells --out outputs/report",
+    )
+    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a run, a cell, a sweep, or a folder of them")
+    command.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"where to write (default: {OUT})")
+    command.add_argument("--strict", action="store_true", help="exit with 1 if an answer lacks a control")
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The report as one HTML file that needs nothing else: no network, no font, no script of others.
+
+Each section is a small function from what was found to what its template shows; `SECTIONS` is their order. Everything
+that comes from data is escaped by jinja2, and the page allows no script but its own, by digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from vlp.report.comparing import (
+    Measurement,
+    Place,
+    condition_title,
+    conditions_of,
+    measurements,
+    place_name,
+    short_names,
+)
+from vlp.report.figures import svg
+from vlp.report.measures import Measure, measure
+from vlp.report.notes import notes
+from vlp.report.panels import Figure
+from vlp.report.provenance import provenance, title_of
+from vlp.report.reading import Findings
+from vlp.report.scoreboard import scoreboard
+from vlp.report.selection import result_figures
+from vlp.report.training import training_figure
+from vlp.report.wording import VERDICTS
+from vlp.results import Record
+
+LONG_TABLE = 40
+"""Rows above which a table starts closed."""
+
+MAX_ROWS = 2000
+"""Rows of a table that are shown; the rest stands in the table beside the report."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its heading, the template that shows it, and what the template is given."""
+
+    title: str
+    template: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def anchor(self) -> str:
+        """Return the name that links within the page use."""
+        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One measurement as a table shows it: words by column, then a record (or None) by condition."""
+
+    words: tuple[str, ...]
+    records: tuple[Record | None, ...]
+    measure: Measure
+
+
+def render(findings: Findings) -> str:
+    """Return the page."""
+    sections = [section for build in SECTIONS for section in build(findings)]
+    script, style = _source("sort.js"), _source("style.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = _environment().get_template("report.html")
+    return page.render(sections=sections, summary=summary(findings), style=style, script=script, script_digest=digest)
+
+
+def summary(findings: Findings) -> str:
+    """Return what the report is about in one line."""
+    records = findings.records
+    counts = [(len(findings.cells), "probe cell"), (len(findings.trainings), "training run"), (len(records), "number")]
+    parts = [f"{count:,} {word}{'s' if count > 1 else ''}" for count, word in counts if count]
+    for word, values in (("models", [r.model for r in records]), ("data", [r.dataset for r in records])):
+        if values:
+            parts.append(f"{word}: {', '.join(dict.fromkeys(values))}")
+    return " · ".join(parts)
+
+
+def scoreboard_section(findings: Findings) -> list[Section]:
+    """What was asked, the answer in one line, with interval and controls."""
+    answers = scoreboard(findings.records)
+    if not answers:
+        return []
+    names = short_names(answer.subject for answer in answers)
+    by_name: dict[str, list[Any]] = {}
+    for answer in answers:
+        evidence = table(answer.evidence, answer.conditions, of_one=True)
+        by_name.setdefault(names[answer.subject], []).append((answer, evidence))
+    return [Section("Scoreboard", "scoreboard.html", {"groups": by_name})]
+
+
+def training_section(findings: Findings) -> list[Section]:
+    """How each training went."""
+    figures = [
+        (title_of(training), drawn(figure, f"training-{index}"))
+        for index, training in enumerate(findings.trainings)
+        if (figure := training_figure(training.history)).panels
+    ]
+    return [Section("Training", "training.html", {"figures": figures})] if figures else []
+
+
+def probe_sections(findings: Findings) -> list[Section]:
+    """Figures and table of every probe, controls beside the model."""
+    by_probe: dict[str, list[Record]] = {}
+    for record in findings.records:
+        by_probe.setdefault(record.probe, []).append(record)
+    return [
+        Section(f"Probe: {probe}", "probe.html", {**_probe(records, index), "pictures": _pictures(findings, probe)})
+        for index, (probe, records) in enumerate(by_probe.items())
+    ]
+
+
+def notes_section(findings: Findings) -> list[Section]:
+    """What is not comparable, and why."""
+    found = notes(findings)
+    return [Section("What is not comparable, and why", "notes.html", {"notes": found})] if found else []
+
+
+def provenance_section(findings: Findings) -> list[Section]:
+    """How every number was made."""
+    runs = [provenance(run) for run in findings.runs]
+    return [Section("How it was made", "provenance.html", {"runs": runs})]
+
+
+SECTIONS: tuple[Callable[[Findings], Sequence[Section]], ...] = (
+    scoreboard_section,
+    training_section,
+    probe_sections,
+    notes_section,
+    provenance_section,
+)
+"""The page from top to bottom."""
+
+
+def drawn(figure: Figure, name: str) -> dict[str, Any]:
+    """Return ``figure`` for a template: a caption and its panels as markup."""
+    panels = [Markup(svg(panel, f"{name}-{index}")) for index, panel in enumerate(figure.panels)]
+    return {"caption": figure.caption, "panels": panels}
+
+
+def table(found: Sequence[Measurement], conditions: Sequence[str], of_one: bool = False) -> dict[str, Any]:
+    """Return measurements as a table: a column for each word that differs, then one a condition."""
+    columns = [column for column in _WORD_COLUMNS if not of_one or column in _OF_ONE]
+    words = [{column: _WORD_COLUMNS[column](each) for column in columns} for each in found]
+    shown = [column for column in columns if len({row[column] for row in words}) > 1] or columns[:1]
+    rows = [
+        TableRow(
+            tuple(row[column] for column in shown),
+            tuple(each.by_condition.get(condition) for condition in conditions),
+            measure(each.quantity.metric),
+        )
+        for row, each in zip(words, found, strict=True)
+    ]
+    return {
+        "columns": shown,
+        "conditions": [(name, condition_title(name)) for name in conditions],
+        "rows": rows[:MAX_ROWS],
+        "left_out": max(0, len(rows) - MAX_ROWS),
+        "is_long": len(rows) > LONG_TABLE,
+    }
+
+
+_WORD_COLUMNS: dict[str, Callable[[Measurement], str]] = {
+    "measured": lambda each: measure(each.quantity.metric).axis_title,
+    "model": lambda each: each.subject.model,
+    "size": lambda each: each.subject.size,
+    "weights": lambda each: each.subject.weights,
+    "data": lambda each: each.subject.dataset,
+    "prober": lambda each: each.subject.prober,
+    "label": lambda each: each.quantity.label,
+    "parameter": lambda each: each.quantity.parameter,
+    "stream": lambda each: place_name(Place(each.place.stage, each.place.query, each.place.key, None, None)),
+    "layer": lambda each: "" if each.place.layer is None else str(each.place.layer),
+    "head": lambda each: "" if each.place.head is None else str(each.place.head),
+    "seed": lambda each: str(each.subject.seed),
+    "prober seed": lambda each: "" if each.subject.prober_seed is None else str(each.subject.prober_seed),
+}
+_OF_ONE = ("measured", "label", "parameter", "stream", "layer", "head")
+
+
+def _probe(records: Sequence[Record], index: int) -> dict[str, Any]:
+    found = measurements(records)
+    figures = [drawn(figure, f"probe-{index}-{place}") for place, figure in enumerate(result_figures(records))]
+    return {"figures": figures, "table": table(found, conditions_of(found))}
+
+
+def _pictures(findings: Findings, probe: str) -> list[dict[str, str]]:
+    """Return the pictures that cells of ``probe`` drew themselves, beyond what `write_figures` draws from rows."""
+    pictures = []
+    for cell in findings.cells:
+        if any(record.probe == probe for record in cell.records):
+            ours = {figure.name for figure in result_figures(cell.records)}
+            files = sorted((cell.path / "figures").glob("*.png"))
+            pictures += [_picture(file, cell.path.name) for file in files if file.stem not in ours]
+    return pictures
+
+
+def _picture(file: Path, cell: str) -> dict[str, str]:
+    data = base64.b64encode(file.read_bytes()).decode()
+    return {"source": f"data:image/png;base64,{data}", "caption": f"{file.stem} (cell {cell})"}
+
+
+def _source(name: str) -> Markup:
+    """Return a file of ours that goes into the page as it is."""
+    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("vlp.report")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["verdicts"] = VERDICTS
+    return environment
