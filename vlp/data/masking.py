@@ -27,7 +27,7 @@ IGNORE = -100
 class Example:
     """A pair on its way into a batch.
 
-    ``input_ids`` (T,) is what the model will read, ``text_labels`` (T,) the words asked for (`IGNORE` elsewhere),
+    ``sample`` describes the pair as it is now; ``input_ids`` (T,) is what the model will read, ``text_labels`` (T,) the words asked for (`IGNORE` elsewhere),
     ``hidden_regions`` (V,) bool the regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is
     asked for, ``regions`` what the model sees of the image, ``region_targets`` what the image holds.
     """
@@ -108,6 +108,8 @@ class TextMasking:
         mask_share: share of the chosen pieces that become [MASK].
         random_share: share of them that become a random piece.
         at_least_one: choose the first piece where none was drawn (UNITER).
+        in_phrases: probability inside the caption's annotated phrases, where the words are that the image decides; null
+            for the same as elsewhere.
         on_mismatched: whether words of mismatched pairs are asked for too; they are hidden either way.
     """
 
@@ -116,18 +118,20 @@ class TextMasking:
     random_share: float = 0.1
     at_least_one: bool = True
     on_mismatched: bool = False
+    in_phrases: float | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         for name in ("probability", "mask_share", "random_share"):
             check_share(name, getattr(self, name))
+        check_share("in_phrases", self.in_phrases or 0.0)
         if self.mask_share + self.random_share > 1:
             raise ValueError(f"mask_share={self.mask_share} and random_share={self.random_share} sum to more than 1")
 
     def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
         """Hide pieces of the caption."""
         words = (~example.tokens.special).nonzero().squeeze(1)
-        chosen = words[torch.from_numpy(generator.random(len(words)) < self.probability)]
+        chosen = words[torch.from_numpy(generator.random(len(words))) < self._probabilities(example)[words]]
         if self.at_least_one and not len(chosen):
             chosen = words[:1]
         labels = torch.full_like(example.input_ids, IGNORE)
@@ -141,6 +145,13 @@ class TextMasking:
         is_random = (fate >= self.mask_share) & (fate < self.mask_share + self.random_share)
         masked[chosen[is_random]] = drawn[is_random]
         example.input_ids, example.text_labels = masked, labels
+
+    def _probabilities(self, example: Example) -> Tensor:
+        probabilities_T = torch.full((len(example.tokens),), self.probability, dtype=torch.float64)
+        if self.in_phrases is not None:
+            for phrase in example.sample.phrases:
+                probabilities_T[example.tokens.pieces(phrase.start, phrase.end)] = self.in_phrases
+        return probabilities_T
 
 
 @dataclass(frozen=True)

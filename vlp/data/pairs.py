@@ -129,15 +129,15 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             donor = self.dataset[int(generator.integers(len(self.dataset)))]
             if donor.image_id != example.sample.image_id:
                 return donor
-        raise ValueError(
-            f"{self.dataset.name} split={self.dataset.split}: no other image than {example.sample.image_id!r}"
-        )
+        where = f"{self.dataset.name} split={self.dataset.split}"
+        raise ValueError(f"{where}: no other image than {example.sample.image_id!r}")
 
     def with_caption(self, example: Example, donor: Sample) -> None:
         """Give ``example`` the caption of ``donor``."""
         example.tokens = self.tokenizer.encode(donor.caption, self.max_pieces, f"sample {donor.sample_id}")
         example.input_ids = example.tokens.input_ids
         example.text_labels = torch.full_like(example.input_ids, IGNORE)
+        example.sample = replace(example.sample, caption=donor.caption, phrases=donor.phrases)
 
     def with_image(self, example: Example, donor: Sample) -> None:
         """Give ``example`` the image of ``donor``."""
