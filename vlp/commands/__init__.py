@@ -1,0 +1,1 @@
+"""The commands: composing a config, planning what it asks for, and running that in a process of its own."""

@@ -1,0 +1,222 @@
+"""The entry points: Hydra composes, a plan is made of it, and the plan is carried out.
+
+Hydra only composes and plans here; what runs, runs after it has finished (one run) or in a fresh process (each cell of
+a sweep), so that a traceback, a launcher's process or a killed cell reach nothing else. No torch is imported before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from vlp.commands.identity import SHORT, content_hash
+from vlp.commands.messages import FULL_ERROR, report
+from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training
+from vlp.commands.processes import devices_for
+from vlp.commands.records import command_line
+from vlp.commands.weights import find_weights
+from vlp.configs import check_targets, read_option, trust_folder
+
+HYDRA_OWN = ("hydra.", "hydra_plugins.")
+
+
+def train_main() -> None:
+    """Pre-train: ``train.py`` and the console script ``vlp-train``."""
+    run("train")
+
+
+def probe_main() -> None:
+    """Probe: ``probe.py`` and the console script ``vlp-probe``."""
+    run("probe")
+
+
+def run(entry: str) -> None:
+    """Run a command on the arguments of this process; exit with 1 and one line of error if it fails."""
+    overrides: Sequence[str] = ()
+    task = Task(entry, command_line(), os.environ.get(FULL_ERROR))
+    try:
+        arguments, _ = get_args_parser().parse_known_args()
+        overrides = list(arguments.overrides)
+        check_experiments(entry, overrides, arguments.config_dir)
+        with _raising_errors(), _checking_hydra():
+            hydra.main(config_path="pkg://vlp.conf", config_name=entry, version_base="1.3")(task)()
+        task.finish()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line of it
+        report(error, overrides, entry)
+        sys.exit(1)
+
+
+class Task:
+    """What Hydra calls with a composed config: it plans, and in a sweep has the plan carried out in a fresh process.
+
+    Args:
+        entry: train or probe.
+        command: the command line, for the record.
+        full_error: the user's own ``HYDRA_FULL_ERROR``, which Hydra is not shown.
+    """
+
+    def __init__(self, entry: str, command: str, full_error: str | None) -> None:
+        self.entry, self.command, self.full_error = entry, command, full_error
+        self.plan: Plan | None = None
+        self.error: Exception | None = None
+
+    def __call__(self, config: DictConfig) -> str:
+        """Plan the run, or carry out a sweep's cell; return the folder of its results."""
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return str(self._run_cell(make_plan(self.entry, config, self.command)))
+        try:
+            self.plan = make_plan(self.entry, config, self.command)
+        except Exception as error:  # noqa: BLE001 - raised again by `finish`; Hydra prints lines of its own
+            self.error = error
+        return ""
+
+    def finish(self) -> None:
+        """Carry out the plan of a single run; do nothing where there is none (a sweep, ``--help``)."""
+        if self.error is not None:
+            raise self.error
+        if self.plan is None:
+            return
+        from vlp.commands.cell import carry_out
+        from vlp.results import gather, link_cell
+
+        folder = carry_out(self.plan)
+        if self.entry == "probe":
+            link_cell(folder, Path(self.plan.run_dir))
+            table = gather(Path(self.plan.run_dir))
+            sys.stdout.write(f"results: {table}\n")
+
+    def _run_cell(self, plan: Plan) -> Path:
+        from vlp.commands.cell import carry_out_in_child
+        from vlp.results import link_cell
+
+        environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
+        if self.full_error is not None:
+            environment[FULL_ERROR] = self.full_error
+        environment |= devices_for(HydraConfig.get().job.num, environment)
+        folder = carry_out_in_child(plan, environment)
+        if plan.entry == "probe":
+            link_cell(folder, Path(plan.run_dir))
+        return folder
+
+
+def make_plan(entry: str, config: DictConfig, command: str) -> Plan:
+    """Return the plan for a composed config, inside a Hydra job."""
+    hydra_config = HydraConfig.get()
+    for source in hydra_config.runtime.config_sources:
+        if source.provider == "command-line" and source.schema == "file":
+            trust_folder(source.path)
+    folder = Path(hydra_config.runtime.output_dir)
+    choices = {key: hydra_config.runtime.choices.get(key) for key in ("probe", "prober")} if entry == "probe" else {}
+    tree = plain(config, {"dir": str(folder), "id": run_id(folder), "group": run_group(hydra_config), **choices})
+    check_entry(tree, entry)
+    tree["tokenizer"] = for_model(tree.get("tokenizer"), tree["model"]["name"], "tokenizer")
+    overrides = list(hydra_config.overrides.task)
+    if entry == "train":
+        return plan_training(tree, folder, command, overrides)
+    is_sweep = hydra_config.mode == RunMode.MULTIRUN
+    return plan_probe(
+        tree, find_weights(tree, command), hydra_config.sweep.dir if is_sweep else folder, command, overrides
+    )
+
+
+def run_id(run_dir: Path) -> str:
+    """Return the id under which a tracker knows the run in ``run_dir``: made once, kept beside what it is of."""
+    path = run_dir / ".run_id"
+    if not path.is_file():
+        path.write_text(uuid.uuid4().hex[:SHORT], "utf-8")
+    return path.read_text("utf-8").strip()
+
+
+def run_group(hydra_config: Any) -> str | None:
+    """Return what a tracker groups the run by: its experiment, or its sweep."""
+    experiment = hydra_config.runtime.choices.get("experiment")
+    if experiment:
+        return str(experiment)
+    return Path(hydra_config.sweep.dir).name if hydra_config.mode == RunMode.MULTIRUN else None
+
+
+def check_experiments(entry: str, overrides: Sequence[str], config_dir: str | None) -> None:
+    """Refuse an experiment that is for the other command, by its name and before anything is composed.
+
+    Raises:
+        ValueError: naming the experiment and the command it is for.
+    """
+    if config_dir is not None and Path(config_dir).is_dir():
+        trust_folder(config_dir)
+    chosen = [override.partition("=")[2] for override in overrides if override.lstrip("+").startswith("experiment=")]
+    for name in ",".join(chosen).split(","):
+        if name.replace("/", "").replace("_", "").isalnum() and name != "null":
+            other = read_option("experiment", name).get("entry", entry)
+            if other != entry:
+                raise ValueError(f"experiment={name} is for {other}.py; it was given to {entry}.py")
+
+
+@contextmanager
+def _raising_errors() -> Iterator[None]:
+    """Have Hydra raise its errors instead of printing them and ending the process."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
+
+
+@contextmanager
+def _checking_hydra() -> Iterator[None]:
+    """Check what Hydra's own part of a config would call, before Hydra calls it (callbacks, logging handlers)."""
+    compose = Hydra.compose_config
+
+    def checked(self: Hydra, *args: Any, **kwargs: Any) -> DictConfig:
+        config = compose(self, *args, **kwargs)
+        check_hydra(OmegaConf.to_container(config.hydra, resolve=False))
+        return config
+
+    Hydra.compose_config = checked
+    try:
+        yield
+    finally:
+        Hydra.compose_config = compose
+
+
+def check_hydra(tree: Any, key: str = "hydra") -> None:
+    """Check the ``hydra`` part of a config, which Hydra instantiates itself.
+
+    Raises:
+        ValueError: ``TARGET is not allowed at KEY``.
+    """
+    if not isinstance(tree, dict):
+        return
+    for name, value in tree.items():
+        if name == "()" or (name == "_target_" and not str(value).startswith(HYDRA_OWN)):
+            if name == "()":
+                raise ValueError(f"{value} is not allowed at {key}")
+            check_targets({"_target_": value}, key)
+        check_hydra(value, f"{key}.{name}")
+
+
+OmegaConf.register_new_resolver(
+    "content_hash",
+    # Only what a training is enters its folder's name; Hydra's own part cannot be resolved at this point.
+    lambda *, _root_: content_hash(
+        plain(OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])),
+    )[:SHORT],
+    replace=True,
+)

@@ -1,0 +1,125 @@
+"""Carrying out a plan, here or in a fresh process: ``python -m vlp.commands.cell PLAN``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from vlp.commands.messages import report
+from vlp.commands.plans import Plan
+from vlp.commands.processes import die_with_parent, locked, run_child
+from vlp.commands.records import RunRecord, read_record
+from vlp.commands.weights import CHECKPOINT, is_trained
+from vlp.configs import trust_folder
+from vlp.results import CellStore
+
+log = logging.getLogger(__name__)
+
+PARENT = "VLP_PARENT"
+"""Environment variable with the process that a child belongs to."""
+
+
+class CellError(RuntimeError):
+    """A cell failed in its own process; the message is what it said."""
+
+
+def carry_out(plan: Plan) -> Path:
+    """Do what ``plan`` says unless it is done, and return the folder of its results."""
+    for folder in plan.folders:
+        trust_folder(folder)
+    return train(plan) if plan.entry == "train" else probe(plan)
+
+
+def carry_out_in_child(plan: Plan, environment: dict[str, str]) -> Path:
+    """Do what ``plan`` says in a fresh process.
+
+    Raises:
+        CellError: if it failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
+        path = Path(folder) / "plan.json"
+        plan.save(path)
+        status = run_child(["-m", "vlp.commands.cell", str(path)], {**environment, PARENT: str(os.getpid())})
+        said = _error_file(path)
+        if status != 0:
+            raise CellError(said.read_text("utf-8") if said.is_file() else f"its process ended with status {status}")
+    return Path(plan.run_dir) if plan.entry == "train" else _store(plan).path(plan.cell)
+
+
+def train(plan: Plan) -> Path:
+    """Train what ``plan`` describes in its directory; a finished training is left as it is.
+
+    Raises:
+        ValueError: if the directory holds a checkpoint of another configuration.
+    """
+    from vlp.commands.train import train as run_training
+
+    run_dir = Path(plan.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with locked(run_dir.parent / f".{run_dir.name}.lock", f"another process trains in {run_dir}; waiting for it"):
+        goes_on = plan.config.get("resume") == "auto" and not plan.config.get("ckpt_path")
+        if goes_on and is_trained(plan):
+            log.info("%s is finished; resume=never starts it anew", run_dir)
+            return run_dir
+        if goes_on:
+            _check_same(plan)
+        record = RunRecord(plan.command, plan.content, plan.config["seed"])
+        record.write(run_dir, finished=False)
+        run_training(plan.config, run_dir)
+        record.write(run_dir, finished=True)
+    return run_dir
+
+
+def probe(plan: Plan) -> Path:
+    """Measure one cell into the store; a finished one is left as it is unless ``force`` is set."""
+    store = _store(plan)
+    if store.is_finished(plan.cell) and not plan.force:
+        log.info("cell %s is finished; force=true measures it again", plan.cell)
+        return store.path(plan.cell)
+    from vlp.commands.probe import measure
+
+    with locked(store.root / f".{plan.cell}.lock", f"another process measures cell {plan.cell}; waiting for it"):
+        if plan.force or not store.is_finished(plan.cell):
+            with store.writing(plan.cell) as folder:
+                measure(plan, folder)
+    return store.path(plan.cell)
+
+
+def _store(plan: Plan) -> CellStore:
+    return CellStore(Path(plan.outputs) / "cells")
+
+
+def _check_same(plan: Plan) -> None:
+    """Refuse to go on from what another configuration left."""
+    run_dir = Path(plan.run_dir)
+    there = read_record(run_dir).get("content_hash", plan.content)
+    if there != plan.content and (run_dir / CHECKPOINT).is_file():
+        raise ValueError(
+            f"{run_dir} holds a checkpoint of another configuration ({there[:12]}, this one is {plan.content[:12]}): "
+            "give another hydra.run.dir, or resume=never"
+        )
+
+
+def _error_file(plan: Path) -> Path:
+    return plan.with_suffix(".error")
+
+
+def main(path: Path) -> int:
+    """Carry out the plan in the file ``path``; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
+    if PARENT in os.environ:
+        die_with_parent(int(os.environ.pop(PARENT)))
+    try:
+        carry_out(Plan.load(path))
+    except Exception as error:  # noqa: BLE001 - handed to the process that waits for this one
+        message = report(error)
+        _error_file(path).write_text(message, "utf-8")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,109 @@
+"""Errors as a user reads them: one line that names the thing, the traceback only on request."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import hydra
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vlp.configs import did_you_mean
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Environment variable that asks for tracebacks, as everywhere in Hydra."""
+
+_EXPLAINED = (ValueError, OSError, ConfigCompositionException, OmegaConfBaseException, RuntimeError, ImportError)
+"""Errors whose message stands by itself; others are shown with their type."""
+
+
+def report(error: BaseException, overrides: Sequence[str] = (), entry: str = "") -> str:
+    """Print ``error: ...`` to stderr, or the traceback where it was asked for; return the message."""
+    message = friendly(error, overrides, entry)
+    if os.environ.get(FULL_ERROR) == "1":
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {message}\n")
+    return message
+
+
+def friendly(error: BaseException, overrides: Sequence[str] = (), entry: str = "") -> str:
+    """Return what went wrong in words.
+
+    Args:
+        error: what was raised.
+        overrides: the command line's, which tell what a misspelt key was near to.
+        entry: the command, train or probe.
+    """
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _unknown_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the override {error.override!r}: {_first_line(error)}"
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error, overrides, entry)
+    if isinstance(error, OmegaConfBaseException):
+        key = getattr(error, "full_key", None)
+        return f"{_first_line(error)}{f' (at {key})' if key else ''}"
+    told = str(error).strip() or type(error).__name__
+    told = told if isinstance(error, _EXPLAINED) else f"{type(error).__name__}: {told}; {FULL_ERROR}=1 shows where"
+    return " ".join([told, *getattr(error, "__notes__", [])])
+
+
+def _unknown_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    if not group:
+        return f"there is no config {option}"
+    return f"{group}={option} is not an option{did_you_mean(option, error.options or [])}"
+
+
+def _composition(error: ConfigCompositionException, overrides: Sequence[str], entry: str) -> str:
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if not unknown:
+        cause = error.__cause__
+        return " ".join(filter(None, (_first_line(error), _first_line(cause) if cause else "")))
+    key = unknown.group(1)
+    cause = error.__cause__
+    if cause is not None and "is not in struct" not in str(cause):
+        return f"{key}: {_first_line(cause)}"
+    return f"there is no key {key}{did_you_mean(key, _near(key, known_keys(entry, overrides, key)))}"
+
+
+def _near(key: str, known: Iterable[str]) -> list[str]:
+    """Return the names to search: all of them, but where none is near only the key's neighbours are worth listing."""
+    known = list(known)
+    if "?" in did_you_mean(key, known):
+        return known
+    parent = key.rpartition(".")[0]
+    siblings = [name for name in known if name.rpartition(".")[0] == parent]
+    return siblings or sorted({name.split(".")[0] for name in known})
+
+
+def known_keys(entry: str, overrides: Sequence[str], wrong: str) -> list[str]:
+    """Return every key and group that the command's config has, the misspelt override left out."""
+    if not entry:
+        return []
+    good = [override for override in overrides if override.lstrip("+~").split("=")[0] != wrong and "," not in override]
+    with hydra.initialize_config_module("vlp.conf", version_base="1.3"):
+        for attempt in (good, []):
+            try:
+                return list(dict.fromkeys(_keys(OmegaConf.to_container(hydra.compose(entry, attempt)))))
+            except Exception:  # noqa: BLE001 - a second mistake: suggest from the defaults
+                continue
+    return []
+
+
+def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield f"{prefix}{name}"
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

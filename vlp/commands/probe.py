@@ -1,0 +1,194 @@
+"""Probing as a recipe: data, weights, model, control, probe; test; rows, figures and the record of the run."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+
+from vlp.commands.identity import path_digest
+from vlp.commands.loggers import build_loggers, log_rows
+from vlp.commands.plans import Plan, Weights
+from vlp.commands.records import RunRecord
+from vlp.commands.weights import is_trained
+from vlp.configs import instantiate
+from vlp.data.dataset import VLDataset, build_dataset, require
+from vlp.data.loading import probe_loader
+from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
+from vlp.models import VLEncoder, build_from_config, load_weights, read_record
+from vlp.probes.base import Probe
+from vlp.report.figures import write_figures
+from vlp.results import RESULTS_FILE, Record, Subject, short_name, write_results
+
+log = logging.getLogger(__name__)
+
+Config = Mapping[str, Any]
+
+CONTROL_SEED = 1 << 20
+"""Added to the seed for the control, which must not have the weights of a model that is random itself."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a probe is put to: a model, its control, and what cuts captions for both."""
+
+    encoder: VLEncoder
+    control: VLEncoder
+    tokenizer: CaptionTokenizer
+
+
+def measure(plan: Plan, folder: Path) -> None:
+    """Measure one cell and write ``results.csv``, ``figures``, ``.hydra`` and ``run.json`` into ``folder``.
+
+    A dataset that lacks what the probe needs is refused before weights are trained or a model is built.
+    """
+    config = plan.config
+    record = RunRecord(plan.command, plan.content, config["seed"])
+    pl.seed_everything(config["seed"], verbose=False)
+    factory = instantiate({**_arguments(config["probe"]), "_partial_": True}, _key_="probe")
+    dataset = build_dataset(config["dataset"])
+    require(dataset, needs_of(factory), config["run"]["probe"])
+    weights = ready_weights(plan.weights)
+    subjects = build_subjects(config, weights, dataset)
+    probe = factory(encoder=subjects.encoder, control=subjects.control, seed=config["seed"])
+    loggers = build_loggers(config)
+    run_probe(config, probe, dataset, subjects, loggers)
+    subject = subject_of(config, weights)
+    rows = probe.rows()
+    write_results(folder / RESULTS_FILE, subject, rows)
+    records = [Record.of(subject, row) for row in rows]
+    write_figures(records, folder / "figures")
+    write_config(plan, folder / ".hydra")
+    log_rows(loggers, records)
+    record.write(folder, finished=True, weights=weights.path, weights_sha256=weights.content)
+
+
+def needs_of(factory: partial[Probe]) -> frozenset[str]:
+    """Return the annotations a probe needs, from its config or else from its constructor's default."""
+    if "needs" in factory.keywords:
+        return frozenset(factory.keywords["needs"])
+    parameter = inspect.signature(factory.func).parameters.get("needs")
+    return frozenset() if parameter is None or parameter.default is parameter.empty else frozenset(parameter.default)
+
+
+def ready_weights(weights: Weights) -> Weights:
+    """Return weights that are there: trained first, in a process of their own, where a recipe has yet to make them."""
+    if weights.training is None or weights.path is None:
+        return weights
+    if not is_trained(weights.training):
+        _train(weights)
+    sha256 = path_digest(weights.path)
+    return replace(weights, name=short_name(weights.name, sha256), content=sha256)
+
+
+def build_subjects(config: Config, weights: Weights, dataset: VLDataset) -> Subjects:
+    """Return the model and its control.
+
+    Raises:
+        ValueError: if the weights do not fit the model, or were trained on other features than the dataset has.
+    """
+    record = (read_record(weights.path) if weights.path else None) or {}
+    check_features(record, dataset, weights)
+    tokenizer = open_tokenizer(config["tokenizer"] or record.get("tokenizer"))
+    encoder = _build(config, dataset, tokenizer, config["seed"])
+    if weights.path is not None:
+        load_weights(encoder, weights.path)
+    return Subjects(encoder, _build(config, dataset, tokenizer, config["seed"] + CONTROL_SEED), tokenizer)
+
+
+def check_features(record: Mapping[str, Any], dataset: VLDataset, weights: Weights) -> None:
+    """Refuse a checkpoint of ours on features other than those it was trained on.
+
+    A model fed other features fails silently; released weights do not say what they were trained on.
+    """
+    width = record.get("feature_width")
+    if width is not None and dataset.feature_width is not None and width != dataset.feature_width:
+        raise ValueError(
+            f"weights {weights.name} were trained on features of width {width}, "
+            f"dataset {dataset.name} has width {dataset.feature_width}"
+        )
+    trained, given = record.get("features"), dict(dataset.fingerprint)
+    if trained and given and trained != given:
+        keys = [key for key in {**trained, **given} if trained.get(key) != given.get(key)]
+        differing = ", ".join(f"{key} {trained.get(key)} / {given.get(key)}" for key in keys)
+        raise ValueError(f"weights {weights.name} and dataset {dataset.name} have different features: {differing}")
+
+
+def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjects, loggers: list[Any]) -> None:
+    """Put the probe to every sample of the dataset."""
+    trainer: pl.Trainer = instantiate(
+        config["trainer"],
+        _key_="trainer",
+        callbacks=[instantiate(node, _key_=f"callbacks.{name}") for name, node in (config["callbacks"] or {}).items()],
+        logger=loggers or False,
+        enable_checkpointing=False,
+        default_root_dir=config["run"]["dir"],
+    )
+    loader = probe_loader(
+        dataset,
+        subjects.tokenizer,
+        config["dataset"]["batch_size"],
+        config["dataset"]["num_workers"],
+        max_pieces=subjects.encoder.max_positions,
+    )
+    trainer.test(probe, loader, verbose=False)
+
+
+def subject_of(config: Config, weights: Weights) -> Subject:
+    """Return whose numbers they are."""
+    return Subject(
+        model=config["model"]["name"],
+        size=config["size"]["name"],
+        weights=weights.name,
+        dataset=config["dataset"]["name"],
+        probe=config["run"]["probe"],
+        prober=config["run"].get("prober") or "",
+        seed=config["seed"],
+    )
+
+
+def write_config(plan: Plan, folder: Path) -> None:
+    """Write the composed config and what was set on the command line, under the names that Hydra gives them."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.config)), "utf-8")
+    (folder / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.overrides)), "utf-8")
+
+
+def _build(config: Config, dataset: VLDataset, tokenizer: CaptionTokenizer, seed: int) -> VLEncoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_from_config(config["model"], dataset.feature_width, tokenizer.vocab_size)
+
+
+def _arguments(probe: Config) -> dict[str, Any]:
+    return {key: value for key, value in probe.items() if key != "name"}
+
+
+def _train(weights: Weights) -> None:
+    assert weights.training is not None
+    from vlp.commands.cell import carry_out_in_child
+
+    training = weights.training
+    expected = training.config.get("expected_time")
+    log.warning(
+        "weights=recipe:%s: no checkpoint for model=%s size=%s dataset=%s seed=%s; training it, %s steps%s, into %s",
+        weights.name,
+        *(training.config[key]["name"] for key in ("model", "size", "dataset")),
+        training.config["seed"],
+        training.config["trainer"]["max_steps"],
+        f" ({expected})" if expected else "",
+        training.run_dir,
+    )
+    started = time.monotonic()
+    carry_out_in_child(training, dict(os.environ))
+    log.info("trained in %.0f s", time.monotonic() - started)

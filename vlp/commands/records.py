@@ -1,0 +1,101 @@
+"""``run.json``: how a run was made, so that it can be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vlp.results import RUN_FILE
+
+LIBRARIES = ("vlp-probe", "torch", "pytorch-lightning", "torchmetrics", "transformers", "tokenizers", "numpy")
+
+
+class RunRecord:
+    """Keeps time from its making on, and writes what a run was.
+
+    Args:
+        command: the command line that asked for the run.
+        content: the content hash.
+        seed: the run's seed.
+    """
+
+    def __init__(self, command: str, content: str, seed: int) -> None:
+        self.started = time.time()
+        self.known: dict[str, Any] = {"command": command, "content_hash": content, "seed": seed}
+
+    def write(self, folder: Path, finished: bool, **more: Any) -> None:
+        """Write ``run.json`` into ``folder``, whole or not at all."""
+        record = {
+            **self.known,
+            "finished": finished,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.started)),
+            "wall_time_s": round(time.time() - self.started, 3),
+            "peak_memory_bytes": peak_memory(),
+            "device": device_name(),
+            "git_commit": git_commit(),
+            "versions": versions(),
+            **more,
+        }
+        temporary = folder / f".{RUN_FILE}.{os.getpid()}"
+        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
+        os.replace(temporary, folder / RUN_FILE)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return a folder's ``run.json``, empty where there is none that can be read."""
+    try:
+        record = json.loads((folder / RUN_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def command_line() -> str:
+    """Return the command this process was started with."""
+    return shlex.join([Path(sys.executable).name, *sys.argv])
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Return the commit of the clone this code stands in, ``+changes`` added where files differ; None for a wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        told = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+        return subprocess.run(told, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def device_name() -> str:
+    """Return the name of the accelerator, or of the processor where there is none."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return platform.processor() or platform.machine()
+
+
+def peak_memory() -> int:
+    """Return the most memory this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

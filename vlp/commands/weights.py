@@ -1,0 +1,102 @@
+"""``weights=``: random, a checkpoint, or the checkpoint that a recipe gives, trained on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+from vlp.commands.identity import SHORT, content_hash, path_digest
+from vlp.commands.plans import Plan, Weights, for_model, outputs_folder, plain, plan_training
+from vlp.commands.records import read_record
+from vlp.configs import did_you_mean, read_option
+from vlp.results import short_name
+
+AUTO_SIZE, AUTO_DATASET, AUTO_RECIPE = "tiny", "scenes", "recipe:scenes"
+RECIPE = "recipe:"
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+
+def find_weights(config: Mapping[str, Any], command: str) -> Weights:
+    """Return where a cell's weights come from, composing the recipe where one makes them.
+
+    Args:
+        config: a resolved ``conf/probe.yaml``; ``weights`` may map a model's name to what it says of it.
+        command: the command line, for the record of a training.
+
+    Raises:
+        ValueError: if there is no such recipe or file, or ``auto`` has none to offer.
+    """
+    source = str(for_model(config["weights"], config["model"]["name"], "weights"))
+    if source == "auto":
+        source = _automatic(config)
+    if source == "random":
+        return Weights()
+    if source.startswith(RECIPE):
+        return _recipe_weights(source.removeprefix(RECIPE), config, command)
+    return _file_weights(source)
+
+
+def _automatic(config: Mapping[str, Any]) -> str:
+    size, dataset = config["size"]["name"], config["dataset"]["name"]
+    if (size, dataset) == (AUTO_SIZE, AUTO_DATASET):
+        return AUTO_RECIPE
+    raise ValueError(
+        f"weights=auto has nothing for size={size} dataset={dataset} (it is {AUTO_RECIPE} at size={AUTO_SIZE} "
+        f"dataset={AUTO_DATASET}): give weights=PATH, weights=recipe:NAME or weights=random"
+    )
+
+
+def _file_weights(source: str) -> Weights:
+    path = Path(source).expanduser()
+    if not path.exists():
+        hint = "" if "/" in source or "." in source else did_you_mean(source, ["auto", "random", "recipe:scenes"])
+        raise ValueError(f"weights={source}: no such file or folder{hint}")
+    sha256 = path_digest(path)
+    return Weights(short_name(path.stem, sha256), sha256, str(path.resolve()))
+
+
+def _recipe_weights(recipe: str, config: Mapping[str, Any], command: str) -> Weights:
+    """Return the checkpoint that ``train.py experiment=NAME`` gives for this cell's model, size, dataset and seed."""
+    name, _, row = recipe.partition("@")
+    entry = read_option("experiment", name).get("entry", "train")
+    if entry != "train":
+        raise ValueError(f"weights=recipe:{name}: experiment {name} is for {entry}.py, a recipe is for train.py")
+    overrides = recipe_overrides(name, row, config)
+    training = plain(hydra.compose("train", overrides))
+    folder = Path(outputs_folder(config)) / "train" / content_hash(training)[:SHORT]
+    plan = plan_training({**training, "resume": "auto"}, folder, command, overrides)
+    return Weights(name.replace("/", "_"), plan.content, str(folder / CHECKPOINT), plan)
+
+
+def recipe_overrides(name: str, row: str, config: Mapping[str, Any]) -> list[str]:
+    """Return the command-line overrides that make ``train.py`` train what a cell asks for."""
+    chosen: dict[str, Any] = {
+        "experiment": name,
+        "model": config["model"]["name"],
+        "size": config["size"]["name"],
+        "dataset": config["dataset"]["name"],
+        "seed": config["pretrain_seed"],
+        "dataset.num_workers": config["dataset"].get("num_workers"),
+        "dataset.root": config["dataset"].get("root"),
+        "tokenizer": for_model(config.get("tokenizer"), config["model"]["name"], "tokenizer"),
+        "row": row or None,
+    }
+    return [f"{key}={_quoted(value)}" for key, value in chosen.items() if value is not None]
+
+
+def is_trained(plan: Plan) -> bool:
+    """Whether the training that ``plan`` describes has run to its end."""
+    record = read_record(Path(plan.run_dir))
+    is_same = record.get("content_hash") == plan.content
+    return is_same and bool(record.get("finished")) and (Path(plan.run_dir) / CHECKPOINT).is_file()
+
+
+def _quoted(value: Any) -> str:
+    """Return a value as Hydra's command line reads it."""
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'" if not escaped.replace("/", "").replace("_", "").replace("-", "").isalnum() else escaped
