@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch.utils.data import Dataset
 
@@ -46,7 +46,7 @@ class VLDataset(Dataset[Sample]):
     num_classes: int | None = None
     class_names: tuple[str, ...] = ()
     fingerprint: Mapping[str, Any] = {}
-    truth_annotated: ClassVar[bool] = False
+    truth_annotated: bool = False
 
     def __len__(self) -> int:
         raise NotImplementedError

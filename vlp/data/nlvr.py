@@ -1,8 +1,8 @@
 """NLVR (Suhr et al., "A Corpus of Natural Language for Visual Reasoning", ACL 2017): reader of the official files.
 
-``ROOT/<split>/<split>.json`` holds one JSON object a line; ``images/<directory>/<split>-<identifier>-<k>.png`` beside it
-are six drawings of each, k from 0 to 5. A drawing shows the three lists of the record ("panels") in the k-th order of
-`ORDERS`; each item's box follows from the record alone.
+``ROOT/<split>/<split>.json`` holds one JSON object a line; beside it are six drawings of each, k from 0 to 5, as
+``images/<directory>/<split>-<identifier>-<k>.png``. A drawing shows the three lists of the record ("panels") in the
+k-th order of `ORDERS`; each item's box follows from the record alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class NLVRDataset(VLDataset):
     annotations = frozenset({"regions", "gold", "class_probs", "pixels", "objects", "label"})
     class_names = CLASS_NAMES
     num_classes = 1 + len(CLASS_NAMES)
-    truth_annotated: ClassVar[bool] = True
+    truth_annotated = True
 
     def __init__(self, split: str, root: str | Path | None, feature_width: int, cache: int) -> None:
         check_split(split, self.name)

@@ -69,7 +69,7 @@ def read_records(root: Path, split: str) -> list[Record]:
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line.strip())
     except ValueError as error:  # neither JSON nor UTF-8
         raise ValueError(f"{where}: not JSON ({error}); expected one object a line") from error
     if not isinstance(value, dict):

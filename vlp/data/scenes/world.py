@@ -9,7 +9,7 @@ import numpy as np
 from vlp.data.scenes.geometry import Placement, intersection
 from vlp.data.scenes.levels import Level
 
-CANDIDATES = 12
+CANDIDATES = 24
 """Places tried for each entity before the least crowded of them is taken."""
 
 CLUTTER = 6
