@@ -35,8 +35,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt | $(PYTHON)
 
 demo: env  ## pre-train a tiny UNITER, probe it, write the report and say where it is (about 10 minutes)
 	$(PYTHON) train.py experiment=scenes model=uniter
-	$(PYTHON) probe.py -m probe=nmi,pretraining model=uniter hydra.sweep.dir=outputs/demo
-	$(PYTHON) -m vlp.report outputs/demo --out outputs/demo
+	$(PYTHON) probe.py -m probe=nmi,pretraining model=uniter hydra.sweep.dir=outputs/demo/sweep
+	$(PYTHON) -m vlp.report outputs/train outputs/demo/sweep --out outputs/demo
 
 test: env  ## the test suite (under 10 minutes on 2 cores)
 	$(PYTEST) -n $(WORKERS) -m "not slow"

@@ -21,6 +21,7 @@ LAYERS = (
     {"objectives"},
     {"results"},
     {"pretraining", "probes", "finetuning"},
+    {"monitoring"},
     {"report"},
     {"commands"},
 )
