@@ -16,9 +16,8 @@ from vlp.metrics import normalized_mutual_information
 from vlp.metrics.estimates import SampleMean
 from vlp.metrics.totals import Totals
 from vlp.models.encoder import VLEncoder
-from vlp.models.observation import Site
 from vlp.objectives.mlm import MaskedLanguageModelling
-from vlp.observe.observers import Reducing, whole
+from vlp.observe.reductions import MeetingStates, meeting_layers
 from vlp.pretraining import PretrainingModule
 
 
@@ -47,7 +46,7 @@ class HeldOutCurves(pl.Callback):
         self.words.to(module.device)
         if self.mean_F is None and module.encoder.feature_width is not None:
             self.mean_F = mean_feature(trainer.datamodule.val_pairs.dataset)  # type: ignore[attr-defined]
-            self.nmi = SampleMean((len(fusion_layers(module.encoder)),)).to(module.device)
+            self.nmi = SampleMean((len(meeting_layers(module.encoder.sites)),)).to(module.device)
 
     def on_validation_batch_end(
         self,
@@ -91,18 +90,11 @@ class HeldOutCurves(pl.Callback):
 
     def _see_fusion(self, encoder: VLEncoder, batch: PretrainingBatch, content_BT: Tensor) -> None:
         assert self.nmi is not None
-        layers = fusion_layers(encoder)
-        observer = Reducing([site for layer in layers for site in layer], whole)
-        encoder(batch.inputs, observers=[observer])
-        kept = observer.take()
+        layers = meeting_layers(encoder.sites)
         words_only = replace(batch.inputs, text_mask=content_BT)
         streams = [encoder.stream_masks(words_only, site.query) for site in layers[0]]
         mask, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
         measure = partial(normalized_mutual_information, is_vision=is_vision, mask=mask)
-        self.nmi.update(torch.stack([measure(torch.cat([kept[s] for s in layer], 1)) for layer in layers], dim=1))
-
-
-def fusion_layers(encoder: VLEncoder) -> list[tuple[Site, ...]]:
-    """Return, for each layer in which text and vision meet, the sites of its states: one joint, or text and vision."""
-    sites = [site for site in encoder.hidden_sites if site.stage in ("joint", "cross")]
-    return [tuple(s for s in sites if s.layer == layer) for layer in sorted({site.layer for site in sites})]
+        observer = MeetingStates(layers, measure)
+        encoder(batch.inputs, observers=[observer])
+        self.nmi.update(torch.stack(observer.take(), dim=1))
