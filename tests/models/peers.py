@@ -7,6 +7,7 @@ import transformers
 from torch import Tensor, nn
 
 from vlp.data.sample import Batch
+from vlp.models.blocks import initial_std
 from vlp.models.observation import Site
 
 
@@ -29,6 +30,7 @@ class Sizes:
             "intermediate_size": self.feed_forward,
             "max_position_embeddings": self.positions,
             "vocab_size": self.vocab,
+            "initializer_range": initial_std(self.width),
         }
 
     def ours(self) -> dict[str, int]:
@@ -63,10 +65,11 @@ def config_of(model: str, sizes: Sizes) -> transformers.PreTrainedConfig:
 
 
 def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Move every parameter, so that biases and LayerNorms are not at 0 and 1; in eval()."""
+    """Move biases and LayerNorms away from 0 and 1, where mistakes do not show; in eval()."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     return module.eval()
 
 

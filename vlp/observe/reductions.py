@@ -67,3 +67,11 @@ class MeetingStates:
         """Return what was kept, layer by layer, and forget it."""
         results, self.results = self.results, {}
         return list(results.values())
+
+
+def advance(path: Tensor, weights: Tensor) -> Tensor:
+    """Follow attention through one more layer: ``(I + W) / 2`` times the path so far, each (..., S, S).
+
+    Row = token after the layer, column = token where the path began.
+    """
+    return (path + weights @ path).mul_(0.5)

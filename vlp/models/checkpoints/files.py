@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +93,13 @@ def _read_torch(file: Path) -> Contents:
 def _load_plain(file: Path) -> Any:
     """Load without running code; tensors stay on disk until they are read, where the file's format allows it."""
     with file.open("rb") as stream:
-        start = stream.read(2)
+        is_zip = stream.read(2) == b"PK"
+    if is_zip and not zipfile.is_zipfile(file):
+        raise ValueError(f"{file} is cut short: a zip file without its directory, which stands at the end")
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=start == b"PK")
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        if "truncated" in str(error) or not start:
+        if "truncated" in str(error):
             raise ValueError(f"{file} is cut short: {error}") from error
         raise ValueError(
             f"{file} holds no plain tensors, or objects that would run code: {_first_line(error)}"

@@ -80,10 +80,10 @@ def _convert(contents: Contents) -> Conversion:
 
 
 def _check_shapes(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
-    for name, tensor in found.items():
-        if tensor.shape != own[name].shape:
+    for name, expected in own.items():
+        if name in found and found[name].shape != expected.shape:
             raise ValueError(
-                f"{name} is {tuple(tensor.shape)} in {path} and {tuple(own[name].shape)} in model {model.name!r}"
+                f"{name} is {tuple(found[name].shape)} in {path} and {tuple(expected.shape)} in model {model.name!r}"
                 f"{_advice(model, found)}"
             )
 

@@ -14,7 +14,7 @@ from vlp.data.sample import Batch
 
 @dataclass(frozen=True)
 class RegionInputs:
-    """A batch's regions: ``features`` (B, V, F), ``boxes`` (B, V, 4) in [0, 1], ``mask`` (B, V) bool, true where real."""
+    """Regions of a batch: ``features`` (B, V, F), ``boxes`` (B, V, 4) in [0, 1], ``mask`` (B, V) bool, true if real."""
 
     features: Tensor
     boxes: Tensor

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from tests.models.examples import MODELS
+from vlp.configs import read_option, resolve
+from vlp.data.tokenisation import shipped_vocab_size
+from vlp.models import build, build_from_config
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_below_base_the_vocabulary_is_the_shipped_one(name):
+    assert build(name, feature_width=4).vocab_size == shipped_vocab_size()
+
+
+def test_at_base_the_vocabulary_and_features_are_the_paper_s():
+    narrow = {"width": 12, "feed_forward": 12, "layers": 1, "text_layers": 1, "vision_layers": 1, "cross_layers": 1}
+    found = {name: build(name, size="base", **narrow) for name in MODELS}
+    assert {name: (model.vocab_size, model.feature_width) for name, model in found.items()} == {
+        "bert": (30522, None),
+        "lxmert": (30522, 2048),
+        "uniter": (28996, 2048),
+        "visualbert": (30522, 2048),
+    }
+
+
+def test_base_is_the_papers_numbers():
+    size = read_option("size", "base")
+    assert [size[key] for key in ("width", "heads", "feed_forward", "layers")] == [768, 12, 3072, 12]
+    assert [size[key] for key in ("text_layers", "vision_layers", "cross_layers")] == [9, 5, 5]
+    assert (size["positions"], size["dropout"], size["attention_dropout"]) == (512, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "millions"),
+    [
+        # masked words, feature regression, region classes, matching; the second row of the released mask table
+        ("uniter", 621_124 + 594_176 + 1_823_297 + 1_538 + 2_048, 112.94),
+        # masked words, matching, objects + attributes + features, 9500 answers
+        ("lxmert", 622_650 + 1_538 + 592_128 + 3_112_912 + 15_785_756, 228.05),
+    ],
+)
+def test_base_models_have_the_released_number_of_parameters(name, heads, millions):
+    with torch.device("meta"):
+        encoder = build(name, size="base")
+    total = sum(parameter.numel() for parameter in encoder.parameters()) + heads
+    assert total / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize(("width", "std"), [(768, 0.02), (192, 0.04), (48, 0.08)])
+def test_initial_weights_are_scaled_to_the_width(width, std):
+    torch.manual_seed(0)
+    model = build("uniter", layers=1, width=width, feed_forward=256, vocab_size=500, feature_width=64)
+    weights = model.word_embeddings.weight
+    assert weights.std().item() == pytest.approx(std, rel=0.03)
+    assert weights.mean().item() == pytest.approx(0, abs=0.01 * std + 1e-3)
+    assert model.stack.layers[0].attention.query.weight.std().item() == pytest.approx(std, rel=0.05)
+    assert model.stack.layers[0].attention.query.bias.count_nonzero() == 0
+
+
+def test_a_config_gives_what_its_option_gives():
+    config = resolve({"model": read_option("model", "lxmert"), "size": read_option("size", "tiny")})["model"]
+    torch.manual_seed(0)
+    first = build_from_config(config, feature_width=8, vocab_size=50)
+    torch.manual_seed(0)
+    second = build("lxmert", feature_width=8, vocab_size=50)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "unter"}, "model=unter is not an option; did you mean uniter?"),
+        ({"name": "uniter", "size": "tinny"}, "size=tinny is not an option; did you mean tiny?"),
+        ({"name": "uniter", "layer": 2}, "size=tiny has no key layer; did you mean layers or text_layers?"),
+        ({"name": "uniter", "heads": 3, "vocab_size": 9}, "width=128 is not a multiple of heads=3"),
+    ],
+)
+def test_what_does_not_exist_is_refused_by_name(arguments, message):
+    with pytest.raises(ValueError) as error:
+        build(**arguments)
+    assert message in str(error.value)
+
+
+def test_a_config_of_something_else_is_refused():
+    with pytest.raises(ValueError) as error:
+        build_from_config({"name": "odd", "_target_": "vlp.models.blocks.BlockShape", "width": 4, "heads": 2})
+    assert str(error.value).startswith("model: vlp.models.blocks.BlockShape takes no name; there is width, heads")
