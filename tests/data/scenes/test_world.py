@@ -2,7 +2,7 @@ from itertools import combinations
 
 import numpy as np
 
-from vlp.data.scenes.geometry import intersection
+from vlp.data.scenes.geometry import cover
 from vlp.data.scenes.levels import DEMO
 from vlp.data.scenes.world import imagine
 
@@ -10,8 +10,7 @@ SCENES = [imagine(DEMO, np.random.default_rng(number), 224) for number in range(
 
 
 def covers(scene):
-    places = [entity.placement for entity in scene.entities]
-    return [intersection(a, b) / min(a.area, b.area) for a, b in combinations(places, 2)]
+    return [cover(a, b) for a, b in combinations([entity.placement for entity in scene.entities], 2)]
 
 
 def test_things_occlude_each_other_but_hide_little():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -10,35 +12,32 @@ from vlp.data.scenes.grammar import Predicate, Sentence, Template, name_entity, 
 from vlp.data.scenes.levels import Level
 from vlp.data.scenes.world import Scene
 
-Relations = Mapping[tuple[int, int], Predicate]
-"""Predicates by (subject, object), entities by their place in the scene."""
+Relations = Callable[[int, int], Predicate | None]
+"""The predicate of a subject and an object, entities by their place in the scene, or None."""
 
 
-def relate(scene: Scene, level: Level) -> dict[tuple[int, int], Predicate]:
-    """Return, for every ordered pair of entities, the first predicate of the level that holds; a pair may have none."""
+def relate(scene: Scene, level: Level) -> Relations:
+    """Return what says, of any two entities, which predicate of the level is the first to hold; each is asked once."""
     places = [entity.placement for entity in scene.entities]
-    related = {}
-    for at, a in enumerate(places):
-        for to, b in enumerate(places):
-            predicate = next((p for p in level.predicates if at != to and p.holds(a, b)), None)
-            if predicate is not None:
-                related[at, to] = predicate
-    return related
+
+    @cache
+    def relation(subject: int, object_: int) -> Predicate | None:
+        a, b = places[subject], places[object_]
+        for predicate in level.predicates:
+            if predicate.holds(a, b):
+                return predicate
+        return None
+
+    return relation
 
 
+@dataclass(frozen=True)
 class Description:
-    """A caption of a scene.
+    """A caption of a scene: the entity in each of its slots, and the pairs (subject, object) whose relation it states."""
 
-    Attributes:
-        sentence: the words with their parse.
-        entities: the entity that stands in each slot.
-        stated: the related pairs that the sentence states, subject first.
-    """
-
-    def __init__(self, sentence: Sentence, entities: tuple[int, ...], stated: tuple[tuple[int, int], ...]) -> None:
-        self.sentence = sentence
-        self.entities = entities
-        self.stated = stated
+    sentence: Sentence
+    entities: tuple[int, ...]
+    stated: tuple[tuple[int, int], ...]
 
 
 def describe(
@@ -74,7 +73,7 @@ def _cast(template: Template, order: Sequence[int], related: Relations) -> tuple
         for entity in order:
             cast = (*chosen, entity)
             if entity not in chosen and all(
-                (cast[a], cast[b]) in related for a, b in template.constraints if max(a, b) == slot
+                related(cast[a], cast[b]) for a, b in template.constraints if max(a, b) == slot
             ):
                 complete = extend(cast)
                 if complete is not None:
@@ -94,6 +93,7 @@ def _write(
         namings[slot] = name_entity(colours[entity.colour], level.nouns[entity.noun].name)
     wordings = {}
     for a, b in template.constraints:
-        words = related[entities[a], entities[b]].word_lists
-        wordings[a, b] = words[int(draw * len(words))]
+        predicate = related(entities[a], entities[b])
+        assert predicate is not None, "cast without the relation that the template states"
+        wordings[a, b] = predicate.word_lists[int(draw * len(predicate.word_lists))]
     return realise(template, namings, wordings)

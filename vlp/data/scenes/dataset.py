@@ -215,9 +215,9 @@ class ScenesDataset(VLDataset):
         if self.text == "caption":
             stated = {frozenset(pair) for pair in pairs}
             others = [pair for pair in combinations(range(len(objects)), 2) if frozenset(pair) not in stated]
-            turned = [(b, a) if (a + b) % 2 else (a, b) for a, b in others]  # so that neither direction is the rule
-            pairs += [pair for pair in turned if pair in related]
-        return tuple(_relation(related[pair].name, objects[pair[0]], objects[pair[1]]) for pair in pairs)
+            pairs += [(b, a) if (a + b) % 2 else (a, b) for a, b in others]  # so that neither direction is the rule
+        found = ((related(a, b), objects[a], objects[b]) for a, b in pairs)
+        return tuple(_relation(predicate.name, a, b) for predicate, a, b in found if predicate is not None)
 
 
 def _relation(predicate: str, subject: AnnotatedObject, object_: AnnotatedObject) -> Relation:

@@ -39,6 +39,12 @@ def intersection(a: Placement, b: Placement) -> float:
     return width * height if width > 0 and height > 0 else 0.0
 
 
+def cover(a: Placement, b: Placement) -> float:
+    """Return the share of the smaller box that the other covers."""
+    shared = intersection(a, b)
+    return shared / min(a.area, b.area) if shared else 0.0
+
+
 def is_left_of(a: Placement, b: Placement) -> bool:
     """Whether ``a`` stands clearly to the left of ``b``, and not too far."""
     return _is_before(a.x1 + a.x2, b.x1 + b.x2, a.y1 + a.y2, b.y1 + b.y2)
@@ -61,7 +67,7 @@ def is_below(a: Placement, b: Placement) -> bool:
 
 def is_in_front_of(a: Placement, b: Placement) -> bool:
     """Whether ``a`` is drawn after ``b`` and their boxes overlap visibly."""
-    return a.depth > b.depth and intersection(a, b) >= MIN_COVER * min(a.area, b.area)
+    return a.depth > b.depth and cover(a, b) >= MIN_COVER
 
 
 def is_behind(a: Placement, b: Placement) -> bool:

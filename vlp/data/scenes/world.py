@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlp.data.scenes.geometry import Placement, intersection
+from vlp.data.scenes.geometry import Placement, cover
 from vlp.data.scenes.levels import Level
 
 CANDIDATES = 24
@@ -74,10 +74,10 @@ def _place(
     for x_draw, y_draw, _ in candidates:
         x, y = int(x_draw * (image_size - width + 1)), int(y_draw * (image_size - height + 1))
         place = Placement(x / image_size, y / image_size, (x + width) / image_size, (y + height) / image_size, depth)
-        cover = max((intersection(place, other) / min(place.area, other.area) for other in taken), default=0.0)
-        if cover < best_cover:
-            best, best_cover = place, cover
-        if cover <= max_cover:
+        worst = max((cover(place, other) for other in taken), default=0.0)
+        if worst < best_cover:
+            best, best_cover = place, worst
+        if worst <= max_cover:
             break
     assert best is not None
     return best
