@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-RESULTS_FILE, RUN_FILE, CELLS_FOLDER = "results.csv", "run.json", "cells"
+RESULTS_FILE, RUN_FILE, CELLS_FOLDER, FIGURES_FOLDER = "results.csv", "run.json", "cells", "figures"
 
 STAGES = ("", "joint", "text", "vision", "cross")
 STREAMS = ("", "joint", "text", "vision")
@@ -226,11 +226,23 @@ class CellStore:
 def link_cell(cell: Path, run_dir: Path) -> Path:
     """Link a finished cell into the ``cells`` folder of a run's or sweep's own directory, and return the link."""
     link = run_dir / CELLS_FOLDER / cell.name
+    _link(cell, link)
+    return link
+
+
+def show_cell(cell: Path, run_dir: Path) -> None:
+    """Link a single run's figures and record into its own directory, beside its table."""
+    for name in (FIGURES_FOLDER, RUN_FILE):
+        if (cell / name).exists():
+            _link(cell / name, run_dir / name)
+
+
+def _link(target: Path, link: Path) -> None:
+    """Make ``link`` lead to ``target`` by a relative path, in place of what it led to before."""
     link.parent.mkdir(parents=True, exist_ok=True)
     temporary = link.with_name(f".{link.name}-{uuid.uuid4().hex[:8]}")
-    temporary.symlink_to(os.path.relpath(cell.resolve(), link.parent.resolve()), target_is_directory=True)
+    temporary.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()), target_is_directory=target.is_dir())
     os.replace(temporary, link)
-    return link
 
 
 def gather(run_dir: Path) -> Path | None:

@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from vlp.commands.cell import carry_out, carry_out_in_child
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
 from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training
@@ -28,6 +29,7 @@ from vlp.commands.processes import devices_for
 from vlp.commands.records import command_line
 from vlp.commands.weights import find_weights
 from vlp.configs import check_targets, read_option, trust_folder
+from vlp.results import gather, link_cell, show_cell
 
 HYDRA_OWN = ("hydra.", "hydra_plugins.")
 
@@ -90,19 +92,13 @@ class Task:
             raise self.error
         if self.plan is None:
             return
-        from vlp.commands.cell import carry_out
-        from vlp.results import gather, link_cell
-
-        folder = carry_out(self.plan)
+        folder, run_dir = carry_out(self.plan), Path(self.plan.run_dir)
         if self.entry == "probe":
-            link_cell(folder, Path(self.plan.run_dir))
-            table = gather(Path(self.plan.run_dir))
-            sys.stdout.write(f"results: {table}\n")
+            link_cell(folder, run_dir)
+            show_cell(folder, run_dir)
+            sys.stdout.write(f"results: {gather(run_dir)}\n")
 
     def _run_cell(self, plan: Plan) -> Path:
-        from vlp.commands.cell import carry_out_in_child
-        from vlp.results import link_cell
-
         environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
         if self.full_error is not None:
             environment[FULL_ERROR] = self.full_error
@@ -189,11 +185,11 @@ def _checking_hydra() -> Iterator[None]:
         check_hydra(OmegaConf.to_container(config.hydra, resolve=False))
         return config
 
-    Hydra.compose_config = checked
+    Hydra.compose_config = checked  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Hydra.compose_config = compose
+        Hydra.compose_config = compose  # type: ignore[method-assign]
 
 
 def check_hydra(tree: Any, key: str = "hydra") -> None:

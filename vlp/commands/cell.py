@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 from vlp.commands.messages import report
@@ -30,15 +31,18 @@ def carry_out(plan: Plan) -> Path:
     """Do what ``plan`` says unless it is done, and return the folder of its results."""
     for folder in plan.folders:
         trust_folder(folder)
+    _quieten_lightning()
     return train(plan) if plan.entry == "train" else probe(plan)
 
 
 def carry_out_in_child(plan: Plan, environment: dict[str, str]) -> Path:
-    """Do what ``plan`` says in a fresh process.
+    """Do what ``plan`` says in a fresh process, unless it is done.
 
     Raises:
         CellError: if it failed.
     """
+    if plan.entry == "probe" and (finished := _finished(plan)):
+        return finished
     with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
         path = Path(folder) / "plan.json"
         plan.save(path)
@@ -75,17 +79,33 @@ def train(plan: Plan) -> Path:
 
 def probe(plan: Plan) -> Path:
     """Measure one cell into the store; a finished one is left as it is unless ``force`` is set."""
-    store = _store(plan)
-    if store.is_finished(plan.cell) and not plan.force:
-        log.info("cell %s is finished; force=true measures it again", plan.cell)
-        return store.path(plan.cell)
+    if finished := _finished(plan):
+        return finished
     from vlp.commands.probe import measure
 
+    store = _store(plan)
     with locked(store.root / f".{plan.cell}.lock", f"another process measures cell {plan.cell}; waiting for it"):
         if plan.force or not store.is_finished(plan.cell):
             with store.writing(plan.cell) as folder:
                 measure(plan, folder)
     return store.path(plan.cell)
+
+
+def _finished(plan: Plan) -> Path | None:
+    """Return the folder of a cell that need not be measured, None of one that must."""
+    store = _store(plan)
+    if plan.force or not store.is_finished(plan.cell):
+        return None
+    log.info("cell %s is finished; force=true measures it again", plan.cell)
+    return store.path(plan.cell)
+
+
+def _quieten_lightning() -> None:
+    """Leave out Lightning's advice on each start, a warning about itself, and one about the folder Hydra has made."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Experiment logs directory")
+    warnings.filterwarnings("ignore", message=r".isinstance\(treespec, LeafSpec\)", category=FutureWarning)
 
 
 def _store(plan: Plan) -> CellStore:

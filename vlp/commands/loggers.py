@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
 from vlp.configs import instantiate
 from vlp.results import COLUMNS, Record
 
 
 def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
-    """Return the logger that ``config["logger"]`` names, in a list; empty where it is null."""
+    """Return the tracker of a probe that ``config["logger"]`` names, in a list.
+
+    Empty where it is null or a `CSVLogger`: ``results.csv`` is that file.
+    """
     if not config.get("logger"):
         return []
-    Path(config["run"]["dir"]).mkdir(parents=True, exist_ok=True)
-    return [instantiate(config["logger"], _key_="logger")]
+    logger = instantiate(config["logger"], _key_="logger")
+    return [] if isinstance(logger, CSVLogger) else [logger]
 
 
 def log_rows(loggers: Sequence[Logger], records: Sequence[Record]) -> None:

@@ -43,7 +43,7 @@ def friendly(error: BaseException, overrides: Sequence[str] = (), entry: str = "
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _unknown_option(error)
     if isinstance(error, OverrideParseException):
-        return f"cannot read the override {error.override!r}: {_first_line(error)}"
+        return f"cannot read the override {error.override!r}: {_one_line(error)}"
     if isinstance(error, ConfigCompositionException):
         return _composition(error, overrides, entry)
     if isinstance(error, OmegaConfBaseException):
@@ -65,7 +65,7 @@ def _composition(error: ConfigCompositionException, overrides: Sequence[str], en
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if not unknown:
         cause = error.__cause__
-        return " ".join(filter(None, (_first_line(error), _first_line(cause) if cause else "")))
+        return "; ".join([_one_line(error), *([_one_line(cause)] if cause else [])])
     key = unknown.group(1)
     cause = error.__cause__
     if cause is not None and "is not in struct" not in str(cause):
@@ -102,6 +102,10 @@ def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
         for name, value in tree.items():
             yield f"{prefix}{name}"
             yield from _keys(value, f"{prefix}{name}.")
+
+
+def _one_line(error: BaseException) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:

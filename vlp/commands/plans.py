@@ -15,6 +15,9 @@ from vlp.commands.identity import SHORT, content_hash
 from vlp.configs import check_targets, did_you_mean, trusted_folders
 
 ENTRIES = ("train", "probe")
+SEEDS = ("seed", "pretrain_seed")
+MAX_SEED = 1 << 32
+"""What every library's generator takes."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str,
     """Return a composed config resolved, as plain data, its targets checked; ``run`` fills in keys of ``run``.
 
     Raises:
-        ValueError: if a target is not allowed.
+        ValueError: if a target is not allowed, or a seed is no seed.
     """
     if run is not None:
         with open_dict(config):
@@ -97,6 +100,7 @@ def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str,
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(tree, dict)
     check_targets(tree)
+    _check_seeds(tree)
     return {str(key): value for key, value in tree.items()}
 
 
@@ -169,6 +173,13 @@ def for_model(value: Any, model: str, key: str) -> Any:
     if model not in value:
         raise ValueError(f"{key}= maps {', '.join(map(str, value)) or 'nothing'}, not model {model}")
     return value[model]
+
+
+def _check_seeds(tree: Mapping[Any, Any]) -> None:
+    for key in SEEDS:
+        value = tree.get(key, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_SEED:
+            raise ValueError(f"{key}={value}: expected a whole number from 0 to {MAX_SEED - 1}")
 
 
 def _name_of(prober: Any) -> str:

@@ -28,7 +28,7 @@ from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.models import VLEncoder, build_from_config, load_weights, read_record
 from vlp.probes.base import Probe
 from vlp.report.figures import write_figures
-from vlp.results import RESULTS_FILE, Record, Subject, short_name, write_results
+from vlp.results import FIGURES_FOLDER, RESULTS_FILE, Record, Subject, short_name, write_results
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,11 @@ def measure(plan: Plan, folder: Path) -> None:
     rows = probe.rows()
     write_results(folder / RESULTS_FILE, subject, rows)
     records = [Record.of(subject, row) for row in rows]
-    write_figures(records, folder / "figures")
+    write_figures(records, folder / FIGURES_FOLDER)
     write_config(plan, folder / ".hydra")
     log_rows(loggers, records)
-    record.write(folder, finished=True, weights=weights.path, weights_sha256=weights.content)
+    sha256 = weights.content if weights.path else None
+    record.write(folder, finished=True, weights=weights.path, weights_sha256=sha256)
 
 
 def needs_of(factory: partial[Probe]) -> frozenset[str]:

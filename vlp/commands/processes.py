@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -37,30 +37,37 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
 
 
 def run_child(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run ``python ARGUMENTS`` to its end and return its exit status; SIGTERM is handed on to it."""
+    """Run ``python ARGUMENTS`` to its end and return its exit status.
+
+    SIGTERM is handed on to it, and ends this process after it; an interrupt from the terminal reaches both.
+    """
     child = subprocess.Popen([sys.executable, *arguments], env=dict(environment))
-    with _handing_on_sigterm(child):
-        try:
-            return child.wait()
-        except KeyboardInterrupt:  # the terminal sent it to the child as well, which saves and ends
-            child.wait()
-            raise
+    try:
+        with _handing_on_sigterm(child) as received:
+            status = child.wait()
+    except KeyboardInterrupt:
+        child.wait()
+        raise
+    if received:
+        sys.exit(128 + signal.SIGTERM)
+    return status
 
 
 @contextmanager
-def _handing_on_sigterm(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        child.terminate()
-        child.wait()
-        sys.exit(128 + number)
+def _handing_on_sigterm(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Hand SIGTERM on to ``child``; yield a list of the signals that came."""
+    received: list[int] = []
 
-    try:
-        before: Any = signal.signal(signal.SIGTERM, hand_on)
-    except ValueError:  # not the main thread, where no signal arrives
-        yield
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        os.kill(child.pid, number)  # no method of `child`: the interrupted wait holds its lock
+
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield received
         return
+    before = signal.signal(signal.SIGTERM, hand_on)
     try:
-        yield
+        yield received
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -77,9 +84,6 @@ def devices_for(cell: int, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that gives cell i of a sweep GPU i mod n; empty with fewer than two GPUs."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     driver = Path("/proc/driver/nvidia/gpus")
-    names = (
-        visible.split(",")
-        if visible
-        else [str(i) for i in range(len(list(driver.iterdir())) if driver.is_dir() else 0)]
-    )
+    present = [str(index) for index, _ in enumerate(driver.iterdir())] if driver.is_dir() else []
+    names = visible.split(",") if visible else present
     return {"CUDA_VISIBLE_DEVICES": names[cell % len(names)]} if len(names) > 1 else {}
