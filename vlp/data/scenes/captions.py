@@ -33,7 +33,7 @@ def relate(scene: Scene, level: Level) -> Relations:
 
 @dataclass(frozen=True)
 class Description:
-    """A caption of a scene: the entity in each of its slots, and the pairs (subject, object) whose relation it states."""
+    """A caption, the entity in each of its slots, and the pairs (subject, object) whose relation it states."""
 
     sentence: Sentence
     entities: tuple[int, ...]
