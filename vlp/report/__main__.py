@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         description="Make one self-contained report.html, results.csv and a scoreboard from runs.",
         epilog="example: python -m vlp.report outputs/train outputs/cells --out outputs/report",
     )
-    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a run, a cell, a sweep, or a folder of them")
+    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a run, a cell, a sweep, or all below")
     command.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"where to write (default: {OUT})")
     command.add_argument("--strict", action="store_true", help="exit with 1 if an answer lacks a control")
     return command

@@ -73,6 +73,8 @@ class Place(NamedTuple):
     head: int | None
 
 
+_TELLING = ("size", "weights", "dataset", "prober", "seed", "prober_seed")
+
 NOWHERE = Place("", "", "", None, None)
 
 
@@ -157,19 +159,20 @@ def condition_title(condition: str) -> str:
 
 
 def short_names(subjects: Iterable[Subject]) -> dict[Subject, str]:
-    """Name each subject by its model and whatever else differs between them, except the probe."""
-    subjects = list(subjects)
-    others = ("size", "weights", "dataset", "prober", "seed", "prober_seed")
-    differing = [name for name in others if len({getattr(subject, name) for subject in subjects}) > 1]
-    return {
-        subject: " · ".join(filter(None, [subject.model, *(_worded(subject, name) for name in differing)]))
-        for subject in subjects
-    }
+    """Name each subject by its model and by what tells it from others of that model, whatever the probe."""
+    subjects = list(dict.fromkeys(subjects))
+    names = {}
+    for subject in subjects:
+        namesakes = [other for other in subjects if other.model == subject.model]
+        telling = [name for name in _TELLING if len({getattr(other, name) for other in namesakes}) > 1]
+        names[subject] = " · ".join(filter(None, [subject.model, *(_worded(subject, name) for name in telling)]))
+    return names
 
 
 def place_name(place: Place) -> str:
     """Return ``place`` in words, empty for nowhere: ``cross, text to vision, layer 3, head 1``."""
     streams = f"{place.query} to {place.key}" if place.key and place.query != place.key else place.query
+    streams = "" if streams == "joint" else streams
     layer = "embedding" if place.layer == 0 else f"layer {place.layer}" if place.layer is not None else ""
     head = f"head {place.head}" if place.head is not None else ""
     return ", ".join(dict.fromkeys(filter(None, [place.stage, streams, layer, head])))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ WIDTH, HEIGHT = 4.0, 2.9
 
 COLUMNS = 3
 """Panels side by side in a PNG file."""
+
+TITLE_WIDTH, LABEL_WIDTH = 48, 32
+"""Letters of a panel's title in a line, and of a dot's name that are shown."""
 
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -81,9 +85,11 @@ def write_figure(figure: Figure, folder: Path | str) -> Path:
     columns = min(COLUMNS, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     with rc_context(_STYLE):
-        canvas = Canvas(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained", facecolor="white")
+        height = max(height_of(panel) for panel in figure.panels)
+        canvas = Canvas(figsize=(WIDTH * columns, height * rows), layout="constrained", facecolor="white")
         grid = canvas.subplots(rows, columns, squeeze=False).flat
         for panel, axes in zip(figure.panels, grid, strict=False):
+            axes.set_title(textwrap.fill(panel.title, TITLE_WIDTH))
             draw(panel, axes)
         for axes in list(grid)[len(figure.panels) :]:
             axes.remove()
@@ -98,7 +104,7 @@ def svg(panel: Panel, name: str) -> str:
 
     buffer = io.StringIO()
     with rc_context({**_STYLE, "svg.hashsalt": name}):
-        canvas = Canvas(figsize=(WIDTH, HEIGHT), layout="constrained")
+        canvas = Canvas(figsize=(WIDTH, height_of(panel)), layout="constrained")
         draw(panel, canvas.subplots())
         canvas.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(_SVG_METADATA))
     return _inline(buffer.getvalue(), panel.title)
@@ -120,9 +126,13 @@ def _inline(document: str, title: str) -> str:
     return body.strip()
 
 
+def height_of(panel: Panel) -> float:
+    """Return the height of ``panel`` in inches: dots take a row each."""
+    return HEIGHT if not isinstance(panel, DotPanel) else 0.85 + 0.26 * len(panel.dots)
+
+
 def draw(panel: Panel, axes: Axes) -> None:
-    """Draw ``panel`` on ``axes``."""
-    axes.set_title(panel.title)
+    """Draw ``panel`` on ``axes``, without its title."""
     if isinstance(panel, LinePanel):
         _draw_lines(panel, axes)
     elif isinstance(panel, HeatPanel):
@@ -175,7 +185,8 @@ def _draw_dots(panel: DotPanel, axes: Axes) -> None:
         if low is not None and high is not None:
             axes.plot([low, high], [row, row], color=color, linewidth=2.4, alpha=0.45, solid_capstyle="butt")
         axes.plot([value], [row], marker="o", markersize=5, color=color, linestyle="none")
-    axes.set_yticks(range(len(panel.dots)), [dot.name for dot in panel.dots])
+    names = [textwrap.shorten(dot.name, LABEL_WIDTH, placeholder="…") for dot in panel.dots]
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(panel.dots) - 0.4, -0.6)
     axes.set_xlim(*_limits([end for dot in panel.dots for end in _ends(dot)], panel.lower, panel.upper))
     axes.set_xlabel(panel.x_title)
@@ -185,7 +196,9 @@ def _draw_dots(panel: DotPanel, axes: Axes) -> None:
 def _color(line: Line) -> Any:
     if line.share is not None:
         return _blend(line.share)
-    return SOFT if line.color is None else PALETTE[line.color % len(PALETTE)]
+    if line.color is None:
+        return SOFT
+    return PALETTE[1 + (line.color - 1) % (len(PALETTE) - 1)] if line.color else PALETTE[0]
 
 
 def _blend(share: float) -> str:

@@ -36,7 +36,7 @@ from vlp.report.scoreboard import scoreboard
 from vlp.report.selection import result_figures
 from vlp.report.training import training_figure
 from vlp.report.wording import VERDICTS
-from vlp.results import Record
+from vlp.results import Record, Subject
 
 LONG_TABLE = 40
 """Rows above which a table starts closed."""
@@ -94,11 +94,12 @@ def scoreboard_section(findings: Findings) -> list[Section]:
     if not answers:
         return []
     names = short_names(answer.subject for answer in answers)
-    by_name: dict[str, list[Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for answer in answers:
-        evidence = table(answer.evidence, answer.conditions, of_one=True)
-        by_name.setdefault(names[answer.subject], []).append((answer, evidence))
-    return [Section("Scoreboard", "scoreboard.html", {"groups": by_name})]
+        name = names[answer.subject]
+        group = groups.setdefault(name, {"name": name, "details": _details(answer.subject), "answers": []})
+        group["answers"].append((answer, table(answer.evidence, answer.conditions, of_one=True)))
+    return [Section("Scoreboard", "scoreboard.html", {"groups": list(groups.values())})]
 
 
 def training_section(findings: Findings) -> list[Section]:
@@ -145,8 +146,8 @@ SECTIONS: tuple[Callable[[Findings], Sequence[Section]], ...] = (
 
 
 def drawn(figure: Figure, name: str) -> dict[str, Any]:
-    """Return ``figure`` for a template: a caption and its panels as markup."""
-    panels = [Markup(svg(panel, f"{name}-{index}")) for index, panel in enumerate(figure.panels)]
+    """Return ``figure`` for a template: a caption and its panels, each a title and markup."""
+    panels = [(panel.title, Markup(svg(panel, f"{name}-{index}"))) for index, panel in enumerate(figure.panels)]
     return {"caption": figure.caption, "panels": panels}
 
 
@@ -163,7 +164,9 @@ def table(found: Sequence[Measurement], conditions: Sequence[str], of_one: bool 
         )
         for row, each in zip(words, found, strict=True)
     ]
+    metrics = {row["measured"] for row in words}
     return {
+        "caption": "" if "measured" in shown else ", ".join(metrics),
         "columns": shown,
         "conditions": [(name, condition_title(name)) for name in conditions],
         "rows": rows[:MAX_ROWS],
@@ -188,6 +191,12 @@ _WORD_COLUMNS: dict[str, Callable[[Measurement], str]] = {
     "prober seed": lambda each: "" if each.subject.prober_seed is None else str(each.subject.prober_seed),
 }
 _OF_ONE = ("measured", "label", "parameter", "stream", "layer", "head")
+
+
+def _details(subject: Subject) -> str:
+    """Return what a short name leaves out."""
+    weights = "random weights" if subject.weights == "random" else f"weights {subject.weights}"
+    return f"{subject.size}, {weights}, on {subject.dataset}, seed {subject.seed}"
 
 
 def _probe(records: Sequence[Record], index: int) -> dict[str, Any]:

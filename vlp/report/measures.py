@@ -66,7 +66,9 @@ class Measure:
     def value(self, value: float) -> str:
         """Return a stored value rounded for show, with its unit."""
         number = self.number(value)
-        return f"{number}\u00a0{self.shown_unit}" if self.shown_unit and number != MISSING else number
+        if self.is_percent and number != MISSING:
+            return f"{number}%"
+        return f"{number}\u00a0{self.unit}" if self.unit and number != MISSING else number
 
     def interval(self, low: float | None, high: float | None) -> str:
         """Return ``[low, high]`` rounded for show, empty where there is none."""

@@ -23,8 +23,8 @@ def notes(findings: Findings) -> list[str]:
 def _about_scale(records: Sequence[Record]) -> Iterator[str]:
     if any(record.dataset == GENERATED_DATASET for record in records):
         yield (
-            "Numbers on scenes are about a small generated world of drawn shapes and templated captions. They show what "
-            "a method finds where the truth is known; they cannot be set beside numbers measured on photographs."
+            "Numbers on scenes are about a small generated world of drawn shapes and templated captions. They show "
+            "what a method finds where the truth is known; they cannot be set beside numbers measured on photographs."
         )
     below = _distinct(record.size for record in records if record.size not in ("", PAPER_SIZE))
     if below:
@@ -75,7 +75,8 @@ def _about_numbers(records: Sequence[Record]) -> Iterator[str]:
 
 def describe(record: Record) -> str:
     """Return what a row is about: everything that is not empty, short."""
-    words = [getattr(record, name) for name in ("probe", "model", "dataset", "metric", "condition", "label", "parameter")]
+    names = ("probe", "model", "dataset", "metric", "condition", "label", "parameter")
+    words = [getattr(record, name) for name in names]
     numbers = [f"{name} {getattr(record, name)}" for name in ("layer", "head") if getattr(record, name) is not None]
     return ", ".join(filter(None, [*words, *numbers]))
 

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 from vlp.report.measures import Measure
 
+Point = tuple[float, float, float | None, float | None]
+"""``(x, y, low, high)`` as shown; ``low`` and ``high`` are None where there is no interval."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: (x, y, low, high) a point, shown values; ``low`` and ``high`` are None where there is no interval.
+    """A curve.
 
     ``color`` counts in the palette; None is the quiet colour of a trivial baseline. ``share`` in [0, 1] places the
     curve on a ramp instead (one curve a layer).
     """
 
     name: str
-    points: tuple[tuple[float, float, float | None, float | None], ...]
+    points: tuple[Point, ...]
     color: int | None = 0
     share: float | None = None
     is_dashed: bool = False

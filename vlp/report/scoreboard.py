@@ -14,8 +14,8 @@ from vlp.report.measures import measure
 from vlp.report.wording import MAIN_CONTROL, Finding, describe, expected_standing, with_interval
 from vlp.results import Record, Subject
 
-REQUIRED_CONTROLS = {"nmi": (MAIN_CONTROL, "shuffled")}
-"""Controls without which what a probe found is incomplete; random weights alone for a probe that is not listed."""
+REQUIRED_CONTROLS = {("nmi", "nmi"): (MAIN_CONTROL, "shuffled")}
+"""Controls without which a probe's metric is incomplete; random weights alone for one that is not listed."""
 
 MAX_QUANTITIES = 4
 """Quantities of one metric that are answered one by one; of more (a row a class), only those without a label."""
@@ -93,11 +93,14 @@ def _answer(question: str, finding: Finding, group: Sequence[Measurement]) -> An
 
 
 def missing_controls(found: Sequence[Measurement]) -> tuple[str, ...]:
-    """Return the controls that ``found`` should have and has not; random weights are a control themselves."""
+    """Return the controls that ``found`` should have and has not.
+
+    None for random weights, which are a control, and for a probe whose conditions are all its own.
+    """
     subject = found[0].subject
-    if subject.weights == "random":
+    if subject.weights == "random" or all(each.model is None for each in found):
         return ()
-    required = REQUIRED_CONTROLS.get(subject.probe, (MAIN_CONTROL,))
+    required = REQUIRED_CONTROLS.get((subject.probe, found[0].quantity.metric), (MAIN_CONTROL,))
     return tuple(name for name in required if any(name not in each.by_condition for each in found))
 
 
@@ -105,7 +108,7 @@ def _tells_pairs(found: Sequence[Measurement]) -> Finding | None:
     """Answer from the accuracy on matched and swapped pairs."""
     if len(found) != 1 or found[0].model is None:
         return None
-    return describe(found, Standing.ABOVE, "of pairs judged rightly")
+    return describe(found, Standing.ABOVE, "of pairs classified correctly")
 
 
 def _uses_image(found: Sequence[Measurement]) -> Finding | None:
@@ -131,10 +134,16 @@ def _mixes_modalities(found: Sequence[Measurement]) -> Finding | None:
     return describe(found, Standing.BELOW) if any(each.model for each in found) else None
 
 
+def _cluster_size(found: Sequence[Measurement]) -> Finding | None:
+    """Answer from the smaller cluster's share of the tokens, without which a low NMI can be read wrongly."""
+    return describe(found, None)
+
+
 QUESTIONS = (
     Question("pretraining", "accuracy", "itm", "Does it tell matched from swapped pairs?", _tells_pairs),
     Question("pretraining", "bits", "masked_words", "Does it use the image to fill in masked words?", _uses_image),
     Question("nmi", "nmi", "", "Are text and vision mixed more than without training?", _mixes_modalities),
+    Question("nmi", "share", "smaller_cluster", "How much of the tokens is in the smaller cluster?", _cluster_size),
 )
 """Questions with words of their own, in the order of the scoreboard."""
 

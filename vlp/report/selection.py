@@ -19,7 +19,7 @@ from vlp.report.comparing import (
     short_names,
 )
 from vlp.report.measures import Measure, measure
-from vlp.report.panels import DotPanel, Figure, HeatPanel, Line, LinePanel, Panel, axis_range
+from vlp.report.panels import DotPanel, Figure, HeatPanel, Line, LinePanel, Panel, Point, axis_range
 from vlp.results import Record, Subject
 
 MAX_DOTS = 90
@@ -74,33 +74,28 @@ def _layer_lines(found: Sequence[Measurement], shown: Measure) -> list[Line]:
     for each in sorted(found, key=lambda each: each.place.layer or 0):
         by_subject.setdefault(each.subject, []).append(each)
     return [
-        _line(condition, [each.by_condition[condition] for each in measured], _layers(measured), shown)
+        Line(condition_title(condition), _points(measured, condition, shown), color, is_dashed=condition in EXACT)
         for group in by_subject.values()
-        for condition in conditions_of(found)
+        for condition, color in _colors(conditions_of(found)).items()
         if (measured := [each for each in group if condition in each.by_condition])
     ]
 
 
-def _layers(found: Sequence[Measurement]) -> list[float]:
-    return [float(each.place.layer or 0) for each in found]
+def _points(found: Sequence[Measurement], condition: str, shown: Measure) -> tuple[Point, ...]:
+    return tuple((float(each.place.layer or 0), *_scaled(each.by_condition[condition], shown)) for each in found)
 
 
-def _line(condition: str, records: Sequence[Record], xs: Sequence[float], shown: Measure, name: str = "") -> Line:
-    points = tuple((x, *_shown(record, shown)) for x, record in zip(xs, records, strict=True))
-    return Line(name or condition_title(condition), points, _color(condition), is_dashed=condition in EXACT)
-
-
-def _shown(record: Record, shown: Measure) -> tuple[float, float | None, float | None]:
+def _scaled(record: Record, shown: Measure) -> tuple[float, float | None, float | None]:
     low, high = (None if end is None else end * shown.scale for end in (record.ci_low, record.ci_high))
     return record.value * shown.scale, low, high
 
 
-def _color(condition: str) -> int | None:
-    """Return a condition's place in the palette, the same in every figure."""
-    if condition in EXACT:
-        return None
-    drawn = [name for name in CONDITION_TITLES if name not in EXACT]
-    return drawn.index(condition) if condition in drawn else len(drawn) + sum(condition.encode())
+def _colors(conditions: Sequence[str]) -> dict[str, int | None]:
+    """Return each condition's place in the palette: 0 for the model alone, known controls the same in every figure."""
+    known = [name for name in CONDITION_TITLES if name != MODEL and name not in EXACT]
+    own = [name for name in conditions if name not in CONDITION_TITLES]
+    others = {name: 1 + place for place, name in enumerate([*known, *own] if MODEL in conditions else own)}
+    return {name: None if name in EXACT else others.get(name, 0) for name in conditions}
 
 
 def _heat_panels(found: Sequence[Measurement], shown: Measure) -> list[HeatPanel]:
@@ -129,13 +124,15 @@ def _heat_panel(
 def _dot_panels(found: Sequence[Measurement], shown: Measure) -> list[DotPanel]:
     """Return a panel a quantity, one dot a subject and condition; none for a metric with very many quantities."""
     names = short_names(each.subject for each in found)
+    colors = _colors(conditions_of(found))
     by_quantity: dict[str, list[Line]] = {}
     for each in found:
-        title = ", ".join(filter(None, [each.quantity.label.replace("_", " "), each.quantity.parameter])) or shown.title
+        title = ", ".join(filter(None, [shown.title, each.quantity.label.replace("_", " "), each.quantity.parameter]))
         for condition, record in each.by_condition.items():
             subject = names[each.subject] if len(names) > 1 else ""
             name = _titled(subject, place_name(each.place), condition_title(condition))
-            by_quantity.setdefault(title, []).append(_line(condition, [record], [0.0], shown, name))
+            dot = Line(name, ((0.0, *_scaled(record, shown)),), colors[condition])
+            by_quantity.setdefault(title, []).append(dot)
     lower, upper = axis_range(shown)
     panels = [DotPanel(title, shown.axis_title, tuple(dots), lower, upper) for title, dots in by_quantity.items()]
     return panels if sum(len(panel.dots) for panel in panels) <= MAX_DOTS else []
@@ -143,8 +140,8 @@ def _dot_panels(found: Sequence[Measurement], shown: Measure) -> list[DotPanel]:
 
 _KINDS: dict[str, tuple[Callable[[Sequence[Measurement], Measure], Sequence[Panel]], str]] = {
     "heads": (_heat_panels, "of every head"),
-    "layers": (_layer_panels, "layer by layer, with 95 % intervals; 0 is the embedding output"),
-    "values": (_dot_panels, "with 95 % intervals"),
+    "layers": (_layer_panels, "layer by layer, with 95% intervals; 0 is the embedding output"),
+    "values": (_dot_panels, "with 95% intervals"),
 }
 """How each kind of figure picks its panels, and how its caption says so."""
 

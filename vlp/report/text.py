@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
-from rich.console import Console, RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,17 +23,23 @@ def print_scoreboard(records: Iterable[Record], console: Console | None = None) 
     console = console or Console(highlight=False)
     answers = scoreboard(records)
     names = short_names(answer.subject for answer in answers)
-    table = Table(title="Scoreboard", title_justify="left", title_style="bold", show_lines=True)
-    for column in ("model", "asked", "", "found"):
-        table.add_column(column, ratio=4 if column == "found" else None)
-    for answer in answers:
-        table.add_row(*_row(answer, names[answer.subject]))
+    table = Table(title="Scoreboard", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("answer", no_wrap=True)
+    table.add_column("what was asked, and what was found", ratio=1)
+    for subject, group in groupby(answers, key=lambda answer: names[answer.subject]):
+        table.add_section()
+        table.add_row("", Text(subject, style="bold underline"))
+        for answer in group:
+            table.add_row(_verdict(answer), _found(answer))
     console.print(table)
 
 
-def _row(answer: Answer, name: str) -> tuple[RenderableType, ...]:
-    verdict = Text(VERDICTS[answer.finding.verdict], style=COLORS.get(answer.finding.verdict, ""))
-    found = Text(answer.finding.text)
+def _verdict(answer: Answer) -> Text:
+    return Text(VERDICTS[answer.finding.verdict], style=COLORS.get(answer.finding.verdict, ""))
+
+
+def _found(answer: Answer) -> Text:
+    found = Text.assemble((answer.question, "bold"), "\n", answer.finding.text)
     if answer.missing:
         found.append(f"\ncontrols missing: {', '.join(answer.missing)}", style="yellow")
-    return Text(name), Text(answer.question), verdict, found
+    return found

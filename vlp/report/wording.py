@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlp.report.comparing import EXACT, Measurement, Standing, condition_title, layers_in_words, place_name
@@ -52,7 +52,7 @@ def describe(found: Sequence[Measurement], expected: Standing | None, of_what: s
     Args:
         found: the quantity of one subject and stream, at one place or at many.
         expected: where the model should stand to its controls; None where neither side is better.
-        of_what: words after the number, such as ``of pairs judged rightly``.
+        of_what: words after the number, such as ``of pairs classified correctly``.
     """
     measured = sorted((each for each in found if each.model is not None), key=lambda each: each.place.layer or 0)
     if not measured:
@@ -92,35 +92,43 @@ def _single(found: Measurement, expected: Standing | None, of_what: str) -> Find
         return Finding(f"{text}{_as_control(found)}.", "measured")
     judges = [name for name in found.by_condition if name == control or name in EXACT]
     standings = [standing for name in judges if (standing := found.standing(name)) is not None]
-    compared = [
-        f"{with_interval(found.by_condition[name])} {_under(name)} ({standing.words})"
-        for name, standing in zip(judges, standings, strict=True)
-    ]
-    return Finding.judged(f"{text}, against {' and '.join(compared)}.", standings, expected)
+    words = [standing.words for standing in standings]
+    compared = [f"{with_interval(found.by_condition[name])} {_under(name)}" for name in judges]
+    if len(set(words)) == 1:
+        return Finding.judged(f"{text}, against {' and '.join(compared)}; {words[0]}.", standings, expected)
+    each = " and ".join(f"{control} ({word})" for control, word in zip(compared, words, strict=True))
+    return Finding.judged(f"{text}, against {each}.", standings, expected)
 
 
 def _layer_by_layer(found: Sequence[Measurement], expected: Standing | None) -> Finding:
     """Compare every layer with its main control; the embedding output is told but not judged."""
-    title = measure(found[0].quantity.metric).title
-    last = found[-1]
+    title, last = measure(found[0].quantity.metric).title, found[-1]
     control = control_of(last)
     if control is None or _is_untrained(last):
         return Finding(f"{title} {_span(found)}{_as_control(last)}.", "measured")
     standings = {each.place.layer or 0: each.standing(control) for each in found}
-    sides = [
-        (f"{word} {_under(control)} in ", layers)
-        for word, side in (("below", Standing.BELOW), ("above", Standing.ABOVE))
+    clauses = _clauses(standings, control)
+    where = layers_in_words([last.place.layer or 0])
+    others = {name: record for name, record in last.by_condition.items() if name != "model"}
+    beside = ", ".join(f"{with_interval(record)} {_under(name)}" for name, record in others.items())
+    start = f"{title} is {' and '.join(clauses)}" if clauses else f"{title} {_span(found)}, no intervals to judge by"
+    judged = [standing for layer, standing in standings.items() if layer > 0 and standing is not None]
+    text = f"{start}; in {where} it is {_model_value(last)}, {beside}."
+    return Finding.judged(text, judged, expected)
+
+
+def _clauses(standings: Mapping[int, Standing | None], control: str) -> list[str]:
+    """Return in which layers a curve stands below, above and within reach of its control."""
+    sides = {
+        Standing.BELOW: f"lower than {_under(control)}",
+        Standing.ABOVE: f"higher than {_under(control)}",
+        Standing.OVERLAP: f"not told from {condition_title(control).lower()}",
+    }
+    return [
+        f"{words} in {layers_in_words(layers)} ({side.words})"
+        for side, words in sides.items()
         if (layers := [layer for layer, standing in standings.items() if standing is side])
     ]
-    clauses = [f"{words}{layers_in_words(layers)} (intervals do not overlap)" for words, layers in sides]
-    overlapping = [layer for layer, standing in standings.items() if standing is Standing.OVERLAP]
-    if overlapping:
-        clauses.append(f"not told apart in {layers_in_words(overlapping)} (intervals overlap)")
-    where = "in " + layers_in_words([last.place.layer or 0])
-    against = with_interval(last.by_condition[control]) if control in last.by_condition else "nothing"
-    text = f"{title} is {'; '.join(clauses)}" if clauses else f"{title} {_span(found)}, no intervals to judge by"
-    judged = [standing for layer, standing in standings.items() if layer > 0 and standing is not None]
-    return Finding.judged(f"{text}; {where} {_model_value(last)} against {against}.", judged, expected)
 
 
 def _strongest_head(found: Sequence[Measurement]) -> str:
@@ -148,8 +156,11 @@ def _model_value(found: Measurement) -> str:
 
 
 def _under(control: str) -> str:
+    """Return a control as a sentence continues after a number."""
     title = condition_title(control).lower()
-    return f"by {title}" if control in EXACT else f"with {title}"
+    return {"random_weights": f"with {title}", "majority": "by the majority class", "shuffled": "when shuffled"}.get(
+        control, f"by {title}" if control in EXACT else f"with {title}"
+    )
 
 
 def _is_untrained(found: Measurement) -> bool:
