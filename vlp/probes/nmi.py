@@ -36,8 +36,8 @@ class NMIProbe(Probe):
 
     Rows ``nmi``: conditions ``model``, ``random_weights`` (the top of the scale rather than its bottom, since an
     untrained model leaves the modalities apart) and ``shuffled`` (modalities permuted among a sample's tokens: chance).
-    Rows ``share`` with label ``smaller_cluster``: the part of the tokens in the smaller cluster, since a few outlying ones
-    that take a cluster of their own give an NMI near 0 without any fusion.
+    Rows ``share`` with label ``smaller_cluster``: the part of the tokens in the smaller cluster, since a few outlying
+    ones that take a cluster of their own give an NMI near 0 without any fusion.
 
     Args:
         encoder: the model in question.
