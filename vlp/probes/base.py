@@ -7,8 +7,11 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
-from vlp.data.collate import ProbeBatch
+from vlp.data.dataset import VLDataset
+from vlp.data.loading import probe_loader
+from vlp.data.tokenisation import CaptionTokenizer
 from vlp.metrics.estimates import Estimate
 from vlp.models.encoder import VLEncoder
 from vlp.results import Row
@@ -18,8 +21,8 @@ class Probe(pl.LightningModule):
     """A question put to a model, and to the same architecture with random weights.
 
     A subclass adds to torchmetrics in `test_step`, one sample exactly once, and makes rows of them in `results`. Run it
-    with ``trainer.test(probe, loader)``, then read `rows`. Encoders stay frozen and in ``eval()``, whatever Lightning
-    sets the probe to.
+    with ``trainer.test(probe, probe.loader(...))``, then read `rows`. Encoders stay frozen and in ``eval()``, whatever
+    Lightning sets the probe to.
 
     Args:
         encoder: the model in question.
@@ -44,7 +47,13 @@ class Probe(pl.LightningModule):
         self.control.eval()
         return self
 
-    def test_step(self, batch: ProbeBatch, batch_idx: int) -> None:
+    def loader(
+        self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
+    ) -> DataLoader[Any]:
+        """Return the batches `test_step` gets: every sample of ``dataset`` once, as `ProbeBatch`."""
+        return probe_loader(dataset, tokenizer, batch_size, num_workers, max_pieces=self.encoder.max_positions)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         """Take a batch into the account."""
         raise NotImplementedError
 

@@ -1,0 +1,195 @@
+"""What pre-training taught, on held-out data: which image belongs to a caption, and what it tells of a hidden word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vlp.data.dataset import VLDataset
+from vlp.data.loading import EveryBatch
+from vlp.data.masking import IGNORE
+from vlp.data.pairs import PretrainingBatch, PretrainingPairs
+from vlp.data.statistics import mean_feature, with_mean_feature
+from vlp.data.tokenisation import CaptionTokenizer
+from vlp.metrics.estimates import Estimate, SampleMean
+from vlp.models.checkpoints.files import read_contents
+from vlp.models.checkpoints.vlp import HEADS
+from vlp.models.encoder import Encoding, VLEncoder
+from vlp.objectives.itm import ImageTextMatching
+from vlp.objectives.mlm import MaskedLanguageModelling
+from vlp.pretraining import Bundle
+from vlp.probes.base import Probe, estimated_row
+from vlp.results import Row
+
+# Axes: B pairs, T text tokens, F feature width, N masked positions of a batch.
+
+CONDITIONS = ("model", "random_weights")
+IMAGES = ("own", "mean", "mean-own")
+"""Which image a masked word is told with; the last is the paired difference."""
+
+
+class PretrainingProbe(Probe):
+    """Asks a model's own pre-training heads about data it was not trained on.
+
+    Rows ``accuracy`` with label ``itm``: matching, on pairs some of which are mismatched and in which nothing is hidden,
+    beside the condition ``majority``. Rows ``bits`` with label ``masked_words``: the loss of hidden words of matched
+    pairs, a sample's words averaged first. There ``parameter`` says which image the model saw: ``image=own``,
+    ``image=mean`` (every region has the mean feature of the data, at its own place), and ``image=mean-own``, the
+    difference sample by sample: what the image is worth. What is hidden and what is mismatched is drawn as training was
+    configured to, as a function of the seed and the sample.
+
+    Args:
+        encoder: the model in question.
+        control: the same architecture with random weights; it gets random heads.
+        seed: of the masks and mismatched pairs.
+        needs: annotations the data must have.
+        weights: the checkpoint of ours that ``encoder`` was loaded from, which has the heads; None for random weights.
+
+    Raises:
+        ValueError: if there are no heads of `mlm` and `itm`, or the model reads no image.
+    """
+
+    def __init__(
+        self,
+        encoder: VLEncoder,
+        control: VLEncoder,
+        seed: int = 0,
+        needs: Iterable[str] = ("regions",),
+        weights: Path | str | None = None,
+    ) -> None:
+        super().__init__(encoder, control, seed, needs)
+        if encoder.feature_width is None:
+            raise ValueError(f"probe pretraining asks what the image is worth, and model {encoder.name} reads none")
+        self.words, self.matching = trained_heads(encoder, weights)
+        self.control_words, self.control_matching = random_heads(control, weights, seed)
+        self.mean_F: Tensor | None = None
+        self.accuracy = SampleMean((len(CONDITIONS),))
+        self.matched = SampleMean()
+        self.bits = SampleMean((len(CONDITIONS), len(IMAGES)))
+
+    def loader(
+        self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
+    ) -> DataLoader[Any]:
+        """Return every sample twice: in a matched or mismatched pair, and with words hidden."""
+        self.mean_F = mean_feature(dataset)
+        corruptions = {"itm": self.matching.corruption, "mlm": self.words.corruption}
+        pairs = PretrainingPairs(dataset, tokenizer, corruptions, self.seed, self.encoder.max_positions)
+        order = EveryBatch(len(dataset), batch_size, [(task,) for task in corruptions])
+        return DataLoader(pairs, sampler=order, batch_size=None, num_workers=num_workers)
+
+    def test_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
+        """Ask the heads of both models."""
+        if batch.concerns("itm"):
+            self._ask_matching(batch)
+        if batch.concerns("mlm"):
+            self._ask_words(batch)
+
+    def results(self) -> list[Row]:
+        """Return rows of matching, of the majority, and of hidden words."""
+        accuracy, matched, bits = self.accuracy.compute(), self.matched.compute(), self.bits.compute()
+        itm = [estimated_row(name, "accuracy", accuracy, i, label="itm") for i, name in enumerate(CONDITIONS)]
+        majority = Row(
+            "majority", "accuracy", float(max(matched.value, 1 - matched.value)), int(matched.n), label="itm"
+        )
+        return [*itm, majority, *_word_rows(bits)]
+
+    def _ask_matching(self, batch: PretrainingBatch) -> None:
+        models = ((self.encoder, self.matching), (self.control, self.control_matching))
+        answers = [head.logits(encoder(batch.inputs)).argmax(-1) for encoder, head in models]
+        right = torch.stack([answer == batch.is_matched.long() for answer in answers], dim=1)
+        self.accuracy.update(right.double())
+        self.matched.update(batch.is_matched.double())
+
+    def _ask_words(self, batch: PretrainingBatch) -> None:
+        blind = self._without_image(batch)
+        models = ((self.encoder, self.words), (self.control, self.control_words))
+        values = [
+            (
+                bits_a_sample(head, encoder(batch.inputs), batch, encoder),
+                bits_a_sample(head, encoder(blind), batch, encoder),
+            )
+            for encoder, head in models
+        ]
+        self.bits.update(torch.stack([torch.stack([own, mean, mean - own], 1) for own, mean in values], dim=1))
+
+    def _without_image(self, batch: PretrainingBatch) -> Any:
+        if self.mean_F is None:
+            raise RuntimeError("PretrainingProbe: test it on what its loader() returns, which finds the mean feature")
+        features, mask = batch.inputs.features, batch.inputs.region_mask
+        assert features is not None
+        assert mask is not None
+        return replace(batch.inputs, features=with_mean_feature(features, mask, self.mean_F))
+
+
+def bits_a_sample(
+    objective: MaskedLanguageModelling, encoding: Encoding, batch: PretrainingBatch, encoder: VLEncoder
+) -> Tensor:
+    """Return (B,) the mean loss in bits over each sample's hidden words; NaN where none is hidden."""
+    logits_NW, labels_N = objective.logits(encoding, batch.text_labels, encoder)
+    losses_N = nn.functional.cross_entropy(logits_NW.double(), labels_N, reduction="none") / math.log(2)
+    is_asked_BT = batch.text_labels != IGNORE
+    total = losses_N.new_zeros(len(batch)).index_add_(0, is_asked_BT.nonzero()[:, 0], losses_N)
+    return total / is_asked_BT.sum(1)
+
+
+def trained_heads(encoder: VLEncoder, weights: Path | str | None) -> tuple[MaskedLanguageModelling, ImageTextMatching]:
+    """Return the heads of masked words and of matching in the checkpoint ``weights``, frozen.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    heads = _built(encoder, weights)
+    tensors = read_contents(_given(weights)).tensors
+    own = {key.removeprefix(HEADS): tensor for key, tensor in tensors.items() if key.startswith(HEADS)}
+    missing = heads.load_state_dict(own, strict=False).missing_keys
+    if missing:
+        raise ValueError(f"{weights} lacks pre-training heads that its record lists: {', '.join(missing)}")
+    return _pick(heads, weights)
+
+
+def random_heads(
+    encoder: VLEncoder, weights: Path | str | None, seed: int
+) -> tuple[MaskedLanguageModelling, ImageTextMatching]:
+    """Return heads like those of the checkpoint ``weights``, with random weights, frozen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _pick(_built(encoder, weights), weights)
+
+
+def _built(encoder: VLEncoder, weights: Path | str | None) -> nn.ModuleDict:
+    record = read_contents(_given(weights)).record or {}
+    if not record.get("objective"):
+        raise ValueError(
+            f"{weights} has no pre-training heads, which probe pretraining asks; expected a .ckpt of train.py"
+        )
+    return Bundle.from_config(record["objective"]).build(encoder, record.get("num_classes"))
+
+
+def _given(weights: Path | str | None) -> Path:
+    if weights is None:
+        raise ValueError("probe pretraining asks a model's pre-training heads, and weights=random has none")
+    return Path(weights)
+
+
+def _pick(heads: nn.ModuleDict, weights: Path | str | None) -> tuple[MaskedLanguageModelling, ImageTextMatching]:
+    heads.requires_grad_(False).eval()
+    words = next((head for head in heads.values() if isinstance(head, MaskedLanguageModelling)), None)
+    matching = next((head for head in heads.values() if isinstance(head, ImageTextMatching)), None)
+    if words is None or matching is None:
+        raise ValueError(f"{weights} has heads {', '.join(heads)}; probe pretraining asks those of mlm and itm")
+    return words, matching
+
+
+def _word_rows(bits: Estimate) -> list[Row]:
+    places = [(c, i) for c in range(len(CONDITIONS)) for i in range(len(IMAGES))]
+    return [
+        estimated_row(CONDITIONS[c], "bits", bits, (c, i), label="masked_words", parameter=f"image={IMAGES[i]}")
+        for c, i in places
+    ]
