@@ -23,7 +23,6 @@ from vlp.commands.records import RunRecord
 from vlp.commands.weights import is_trained
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset, require
-from vlp.data.loading import probe_loader
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.models import VLEncoder, build_from_config, load_weights, read_record
 from vlp.probes.base import Probe
@@ -60,7 +59,8 @@ def measure(plan: Plan, folder: Path) -> None:
     require(dataset, needs_of(factory), config["run"]["probe"])
     weights = ready_weights(plan.weights)
     subjects = build_subjects(config, weights, dataset)
-    probe = factory(encoder=subjects.encoder, control=subjects.control, seed=config["seed"])
+    asked = {"weights": weights.path} if _takes(factory, "weights") else {}  # whose heads the probe needs too
+    probe = factory(encoder=subjects.encoder, control=subjects.control, seed=config["seed"], **asked)
     loggers = build_loggers(config)
     run_probe(config, probe, dataset, subjects, loggers)
     subject = subject_of(config, weights)
@@ -80,6 +80,10 @@ def needs_of(factory: partial[Probe]) -> frozenset[str]:
         return frozenset(factory.keywords["needs"])
     parameter = inspect.signature(factory.func).parameters.get("needs")
     return frozenset() if parameter is None or parameter.default is parameter.empty else frozenset(parameter.default)
+
+
+def _takes(factory: partial[Probe], argument: str) -> bool:
+    return argument in inspect.signature(factory.func).parameters
 
 
 def ready_weights(weights: Weights) -> Weights:
@@ -135,14 +139,8 @@ def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjec
         enable_checkpointing=False,
         default_root_dir=config["run"]["dir"],
     )
-    loader = probe_loader(
-        dataset,
-        subjects.tokenizer,
-        config["dataset"]["batch_size"],
-        config["dataset"]["num_workers"],
-        max_pieces=subjects.encoder.max_positions,
-    )
-    trainer.test(probe, loader, verbose=False)
+    loading = config["dataset"]["batch_size"], config["dataset"]["num_workers"]
+    trainer.test(probe, probe.loader(dataset, subjects.tokenizer, *loading), verbose=False)
 
 
 def subject_of(config: Config, weights: Weights) -> Subject:

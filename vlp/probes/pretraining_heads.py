@@ -38,7 +38,7 @@ IMAGES = ("own", "mean", "mean-own")
 class PretrainingProbe(Probe):
     """Asks a model's own pre-training heads about data it was not trained on.
 
-    Rows ``accuracy`` with label ``itm``: matching, on pairs some of which are mismatched and in which nothing is hidden,
+    Rows ``accuracy`` with label ``itm``: matching, on pairs some of which are mismatched and where nothing is hidden,
     beside the condition ``majority``. Rows ``bits`` with label ``masked_words``: the loss of hidden words of matched
     pairs, a sample's words averaged first. There ``parameter`` says which image the model saw: ``image=own``,
     ``image=mean`` (every region has the mean feature of the data, at its own place), and ``image=mean-own``, the
