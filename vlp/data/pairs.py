@@ -112,8 +112,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             ValueError: naming the sample whose caption is empty or too long.
         """
         generator = np.random.default_rng([self.seed, place.epoch, place.index])
-        sample = self.dataset[place.index]
-        example = self._plain(sample)
+        example = self._plain(place.index)
         for task, corruption in self.corruptions.items():
             if not place.tasks or task in place.tasks:
                 corruption(example, self, generator)
@@ -125,10 +124,11 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         Raises:
             ValueError: if 100 draws find none, which means that the data hold one image.
         """
+        own = self.dataset.image_key(example.index)
         for _ in range(100):
-            donor = self.dataset[int(generator.integers(len(self.dataset)))]
-            if donor.image_id != example.sample.image_id:
-                return donor
+            index = int(generator.integers(len(self.dataset)))
+            if self.dataset.image_key(index) != own:
+                return self.dataset[index]
         where = f"{self.dataset.name} split={self.dataset.split}"
         raise ValueError(f"{where}: no other image than {example.sample.image_id!r}")
 
@@ -179,10 +179,11 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             if len(probabilities) == len(regions):
                 batch.class_probs = pad(probabilities)
 
-    def _plain(self, sample: Sample) -> Example:
+    def _plain(self, index: int) -> Example:
+        sample = self.dataset[index]
         tokens = self.tokenizer.encode(sample.caption, self.max_pieces, f"sample {sample.sample_id or sample.image_id}")
         labels = torch.full_like(tokens.input_ids, IGNORE)
-        return Example(sample, tokens, tokens.input_ids, labels, sample.is_matched, sample.regions)
+        return Example(index, sample, tokens, tokens.input_ids, labels, sample.is_matched, sample.regions)
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -84,7 +84,8 @@ class Regions:
     """Region proposals of one image: gold boxes (``gold`` true), where there are any, then detected ones.
 
     ``boxes`` (R, 4), ``features`` (R, F), ``confidence`` (R,) in [0, 1], ``class_probs`` (R, C) with background in
-    column 0, ``gold`` (R,) bool, ``class_ids`` and ``attribute_ids`` (R,) without background, ``attribute_confidence`` (R,).
+    column 0, ``gold`` (R,) bool, ``class_ids`` and ``attribute_ids`` (R,) without background, ``attribute_confidence``
+    (R,).
     """
 
     boxes: Tensor

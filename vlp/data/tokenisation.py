@@ -96,9 +96,8 @@ class CaptionTokenizer:
             raise ValueError(f"caption of {record or 'a sample'} is empty: {caption!r} has no word piece")
         if max_pieces is not None and len(encoding.ids) + 2 > max_pieces:
             found = f"{len(encoding.ids)} word pieces and 2 special tokens"
-            raise ValueError(
-                f"caption of {record or repr(caption[:60])} has {found}; at most {max_pieces} fit the model"
-            )
+            where = record or repr(caption[:60])
+            raise ValueError(f"caption of {where} has {found}; at most {max_pieces} fit the model")
         return self._with_specials(encoding)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -14,9 +14,9 @@ from vlp.models.encoder import Encoding, VLEncoder
 class Objective(nn.Module, ABC):
     """A pre-training loss with its head.
 
-    ``corruption`` is applied to each pair before it is batched. Heads that share weights with the encoder read them from
-    it at each call, so that no weight is owned twice. A config builds an objective from ``encoder`` and ``num_classes`` (of
-    the data's detector, background included, or None) and its own keys.
+    ``corruption`` is applied to each pair before it is batched. Heads that share weights with the encoder read them
+    from it at each call, so that no weight is owned twice. A config builds an objective from ``encoder``, from
+    ``num_classes`` (of the data's detector, background included, or None) and from its own keys.
     """
 
     corruption: Corruption
