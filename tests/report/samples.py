@@ -97,7 +97,9 @@ def write_training(folder: Path, steps: int = 2000, layers: int = 5, **run: Any)
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(sorted(lines, key=lambda line: line["step"]))
-    (folder / "run.json").write_text(json.dumps({**RUN, "command": "python train.py experiment=scenes", **run}), "utf-8")
+    (folder / "run.json").write_text(
+        json.dumps({**RUN, "command": "python train.py experiment=scenes", **run}), "utf-8"
+    )
     return folder
 
 

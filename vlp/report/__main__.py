@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"report: {page}")
     incomplete = [answer for answer in scoreboard(findings.records) if answer.missing]
     if incomplete:
-        print(f"controls missing in {len(incomplete)} answers; the report marks them", file=sys.stderr)
+        print(f"answers that lack controls: {len(incomplete)}; the report marks them", file=sys.stderr)
     return 1 if incomplete and options.strict else 0
 
 

@@ -105,7 +105,7 @@ def scoreboard_section(findings: Findings) -> list[Section]:
 def training_section(findings: Findings) -> list[Section]:
     """How each training went."""
     figures = [
-        (title_of(training), drawn(figure, f"training-{index}"))
+        (title_of(training), str(training.run.get("command", "")), drawn(figure, f"training-{index}"))
         for index, training in enumerate(findings.trainings)
         if (figure := training_figure(training.history)).panels
     ]

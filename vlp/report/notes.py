@@ -54,7 +54,7 @@ def _about_runs(findings: Findings) -> Iterator[str]:
     if findings.conflicts:
         first = findings.conflicts[0]
         yield (
-            f"{len(findings.conflicts)} rows are about the same thing as another row and have another value "
+            f"Rows about the same thing as another row, with another value: {len(findings.conflicts)} "
             f"(first: {describe(first)}); the first read is kept."
         )
 
@@ -63,10 +63,10 @@ def _about_numbers(records: Sequence[Record]) -> Iterator[str]:
     few = [record for record in records if record.n < FEW_ITEMS]
     if few:
         smallest = min(few, key=lambda record: record.n)
-        yield f"{len(few)} numbers rest on fewer than {FEW_ITEMS} items (fewest: {smallest.n}, {describe(smallest)})."
+        yield f"Numbers on fewer than {FEW_ITEMS} items: {len(few)} (fewest: {smallest.n}, {describe(smallest)})."
     sampled = [record for record in records if record.condition == MODEL and record.ci_low is None]
     if sampled:
-        yield f"{len(sampled)} numbers have no interval (first: {describe(sampled[0])}); no verdict rests on them."
+        yield f"Numbers without an interval: {len(sampled)} (first: {describe(sampled[0])}); no verdict rests on them."
     if any(record.head is not None for record in records):
         yield "The largest of many heads is larger than it would be on other data: it was picked on these."
     if len({record.seed for record in records}) <= 1:

@@ -1,0 +1,139 @@
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, row, write_cell, write_training
+from vlp.report.html import render
+from vlp.report.reading import collect
+
+HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(2)>'
+PIXEL = b"\x89PNG\r\n\x1a\n pixel"
+
+
+class Page(HTMLParser):
+    """What a browser would see: text, tags with their attributes, cells of tables."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    def values(self, attribute: str) -> list[str]:
+        return [found for _, attributes in self.tags if (found := attributes.get(attribute))]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a training and three cells, one of a probe that no code of ours knows, one with a hostile label."""
+    root = tmp_path_factory.mktemp("report")
+    write_training(root / "train", config={"model": {"name": "uniter"}})
+    write_cell(root / "nmi", NMI, nmi_rows())
+    write_cell(root / "heads", TRAINED, pretraining_rows())
+    own = [
+        row("model", "tallies", 0.125, 0.0625, n=40, label=HOSTILE),
+        row("unheard_of", "tallies", 0.0625, n=40, label=HOSTILE),
+    ]
+    counting = write_cell(root / "counting", replace(NMI, probe="counting"), own, command=f"python probe.py {HOSTILE}")
+    (counting / "figures").mkdir()
+    (counting / "figures" / "a_drawing_of_its_own.png").write_bytes(PIXEL)
+    return render(collect([root]))
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    return Page(source)
+
+
+def test_every_section_is_there_and_linked(page: Page):
+    anchors = [value.removeprefix("#") for value in page.values("href") if value.startswith("#")]
+    assert len(anchors) == 7
+    assert set(anchors) <= set(page.values("id"))
+    for title in ("Scoreboard", "Training", "Probe: counting", "What is not comparable, and why", "How it was made"):
+        assert title in page.text
+
+
+def test_values_stand_in_tables_rounded_with_interval_and_controls(page: Page):
+    assert "0.214 [0.199, 0.229] 0.981 [0.966, 0.996] 0.012 [0.000, 0.024] 512" in page.words()
+    assert "itm 92.1 [90.5, 93.8] 50.3 [47.2, 53.3] 50.0 1024" in page.words()
+
+
+def test_an_unknown_probe_is_shown_with_its_conditions_and_missing_controls(page: Page):
+    assert "counting: Tallies" in page.words()
+    assert "Unheard of" in page.words()
+    assert "0.125 [0.062, 0.188] 0.062" in page.words()
+    assert "controls missing: random_weights" in page.words()
+
+
+def test_markup_in_data_is_shown_and_not_run(source: str, page: Page):
+    assert HOSTILE in page.words()
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "<script>alert" not in source
+    assert not page.values("onerror")
+
+
+def test_the_page_needs_nothing_from_outside(source: str, page: Page):
+    assert "http:" not in source
+    assert "https:" not in source
+    assert "@import" not in source
+    assert "link" not in [tag for tag, _ in page.tags]
+    addresses = [*page.values("src"), *page.values("href"), *page.values("xlink:href")]
+    assert {address[:1] if address.startswith("#") else address[:15] for address in addresses} == {
+        "#",
+        "data:image/png;",
+    }
+
+
+def test_only_the_page_s_own_script_may_run(source: str):
+    script = re.search(r"<script>(.*?)</script>", source, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script.group(1).encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'" in source
+
+
+def test_every_name_in_the_page_is_given_once(page: Page):
+    names = page.values("id")
+    assert len(names) == len(set(names))
+
+
+def test_figures_are_inline_with_a_name_each(page: Page):
+    drawings = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(drawings) == 5 + 1 + 4 + 1  # training, NMI, pre-training heads, the unknown probe
+    assert all(attributes["aria-label"] and attributes["viewbox"] for attributes in drawings)
+
+
+def test_a_picture_that_a_probe_drew_itself_is_inlined(page: Page):
+    assert f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}" in page.values("src")
+    assert "a_drawing_of_its_own (cell counting)" in page.words()
+
+
+def test_how_each_run_was_made_is_told(page: Page):
+    words = page.words()
+    for fact in (
+        "python train.py experiment=scenes",
+        "1 min 4 s",
+        "900 MiB",
+        "python 3.11.7, torch 2.15.0",
+        "1a2b3c4d" * 8,
+    ):
+        assert fact in words
+
+
+def test_a_report_of_a_training_alone_has_no_scoreboard(tmp_path: Path):
+    page = Page(render(collect([write_training(tmp_path / "train")])))
+    assert "Training" in page.text
+    assert "Scoreboard" not in page.text

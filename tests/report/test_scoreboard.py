@@ -1,0 +1,158 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.report.samples import NMI, NMI_BY_LAYER, TRAINED, nmi_rows, pretraining_rows, records, row
+from vlp.report.scoreboard import Answer, scoreboard
+from vlp.results import Row, Subject
+
+OWN_PROBE = replace(TRAINED, probe="counting")
+
+
+def answer_to(subject: Subject, rows: Sequence[Row]) -> Answer:
+    (answer,) = scoreboard(records(subject, rows))
+    return answer
+
+
+def test_the_demo_is_answered_in_three_lines():
+    answers = scoreboard([*records(NMI, nmi_rows()), *records(TRAINED, pretraining_rows())])
+    assert [(answer.question, answer.finding.verdict, answer.missing) for answer in answers] == [
+        ("Does it tell matched from swapped pairs?", "yes", ()),
+        ("Does it use the image to fill in masked words?", "yes", ()),
+        ("Are text and vision mixed more than without training?", "yes", ()),
+    ]
+    assert [answer.finding.text for answer in answers] == [
+        "92.1% [90.5, 93.8] of pairs classified correctly, against 50.3% [47.2, 53.3] with random weights and 50.0% by "
+        "the majority class; intervals do not overlap.",
+        "A masked word costs 1.52\u00a0bits [1.46, 1.58] with its own image and 2.31\u00a0bits [2.25, 2.37] with the "
+        "mean image: 0.79\u00a0bits [0.73, 0.85] more; 0.00\u00a0bits [\u22120.06, 0.06] with random weights.",
+        "NMI is lower than with random weights in layers 1–4 (intervals do not overlap) and not told from random "
+        "weights in the embedding output (intervals overlap); in layer 4 it is 0.214 [0.199, 0.229], 0.981 [0.966, 0.996] with "
+        "random weights, 0.012 [0.000, 0.024] when shuffled.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict", "end"),
+    [
+        (0.56, "yes", "intervals do not overlap."),
+        (0.54, "open", "intervals overlap."),  # [0.52, 0.56] and [0.48, 0.52] touch
+        (0.50, "open", "intervals overlap."),
+        (0.44, "no", "intervals do not overlap."),
+    ],
+)
+def test_a_verdict_needs_intervals_without_a_common_point(accuracy: float, verdict: str, end: str):
+    rows = [
+        row("model", "accuracy", accuracy, 0.02, label="itm"),
+        row("random_weights", "accuracy", 0.5, 0.02, label="itm"),
+    ]
+    answer = answer_to(TRAINED, rows)
+    assert answer.finding.verdict == verdict
+    assert answer.finding.text.endswith(end)
+
+
+def test_beating_random_weights_but_not_the_majority_is_no_plain_yes():
+    rows = [
+        row("model", "accuracy", 0.7, 0.02, label="itm"),
+        row("random_weights", "accuracy", 0.5, 0.02, label="itm"),
+        row("majority", "accuracy", 0.71, label="itm"),
+    ]
+    answer = answer_to(TRAINED, rows)
+    assert answer.finding.verdict == "partly"
+    assert answer.finding.text == (
+        "70.0% [68.0, 72.0] of pairs classified correctly, against 50.0% [48.0, 52.0] with random weights (intervals "
+        "do not overlap) and 71.0% by the majority class (intervals overlap)."
+    )
+
+
+@pytest.mark.parametrize(("difference", "verdict"), [(0.07, "yes"), (0.06, "open"), (-0.07, "no")])
+def test_the_image_is_used_where_the_paired_difference_leaves_zero_out(difference: float, verdict: str):
+    values = {"own": 2.0, "mean": 2.0 + difference, "mean-own": difference}
+    rows = [
+        row("model", "bits", value, 0.06, label="masked_words", parameter=f"image={image}")
+        for image, value in values.items()
+    ]
+    assert answer_to(TRAINED, rows).finding.verdict == verdict
+
+
+def test_losses_without_their_difference_are_shown_without_a_verdict():
+    rows = [row("model", "bits", 2.0, 0.06, label="masked_words", parameter="image=own")]
+    answer = answer_to(TRAINED, rows)
+    assert (answer.question, answer.finding.verdict) == ("pretraining: Loss, masked words, image=own", "measured")
+
+
+def test_mixing_in_some_layers_only_is_told_as_such():
+    values = dict(zip(range(5), (0.97, 0.98, 0.97, 0.5, 0.3), strict=True))
+    rows = [row("model", "nmi", value, 0.01, layer=layer) for layer, value in values.items()]
+    rows += [row("random_weights", "nmi", 0.98, 0.01, layer=layer) for layer in values]
+    answer = answer_to(NMI, rows)
+    assert answer.finding.verdict == "partly"
+    assert "lower than with random weights in layers 3–4 (intervals do not overlap)" in answer.finding.text
+    assert "in layers 1–2 and the embedding output (intervals overlap)" in answer.finding.text
+
+
+def test_a_missing_control_is_named():
+    answer = answer_to(NMI, nmi_rows(["model", "random_weights"]))
+    assert answer.missing == ("shuffled",)
+
+
+def test_random_weights_are_a_control_and_lack_none():
+    answer = answer_to(replace(NMI, weights="random"), nmi_rows(["model"]))
+    assert (answer.finding.verdict, answer.missing) == ("measured", ())
+    assert answer.finding.text == (
+        "NMI goes from 0.960 [0.945, 0.975] in the embedding output to 0.214 [0.199, 0.229] in layer 4; the weights "
+        "are random, so this is a control itself."
+    )
+
+
+def test_without_intervals_there_is_no_verdict():
+    rows = [row(c, "nmi", NMI_BY_LAYER[c][k], layer=k) for c in ("model", "random_weights") for k in (1, 2)]
+    answer = answer_to(NMI, rows)
+    assert answer.finding.verdict == "measured"
+    assert "no intervals to judge by" in answer.finding.text
+
+
+def test_an_unknown_probe_is_answered_from_its_rows():
+    rows = [row("model", "accuracy", 0.8, 0.05), row("random_weights", "accuracy", 0.5, 0.05)]
+    answer = answer_to(OWN_PROBE, rows)
+    assert (answer.question, answer.finding.verdict) == ("counting: Accuracy", "yes")
+    assert (
+        answer.finding.text
+        == "80.0% [75.0, 85.0], against 50.0% [45.0, 55.0] with random weights; intervals do not overlap."
+    )
+
+
+def test_of_a_metric_with_neither_side_better_only_a_difference_is_told():
+    rows = [row("model", "mass", 0.8, 0.05), row("random_weights", "mass", 0.5, 0.05)]
+    assert answer_to(OWN_PROBE, rows).finding.verdict == "differs"
+
+
+def test_the_largest_head_is_told_with_its_bias():
+    rows = [
+        row("model", "mass", 0.1 * layer + 0.05 * head, layer=layer, head=head) for layer in (1, 2) for head in (1, 2)
+    ]
+    finding = answer_to(OWN_PROBE, rows).finding
+    assert finding.verdict == "measured"
+    assert finding.text.startswith("Largest of 4 heads: 30.0% in layer 2, head 2. The largest of many is too large")
+
+
+def test_conditions_of_a_probe_s_own_are_listed():
+    rows = [row(condition, "bits", value) for condition, value in (("none", 1.5), ("phrase", 1.9), ("object", 2.25))]
+    answer = answer_to(OWN_PROBE, rows)
+    assert answer.finding.text == "None 1.50\u00a0bits; Phrase 1.90\u00a0bits; Object 2.25\u00a0bits."
+    assert answer.missing == ()
+
+
+def test_of_a_row_a_class_only_the_whole_gets_a_line():
+    rows = [row("model", "accuracy", 0.8, 0.1), *(row("model", "accuracy", 0.7, label=f"class {i}") for i in range(30))]
+    assert [answer.question for answer in scoreboard(records(OWN_PROBE, rows))] == ["counting: Accuracy"]
+
+
+def test_streams_are_answered_apart():
+    rows = [
+        row(condition, "nmi", value, 0.01, stage=stage, layer=1)
+        for condition, value in (("model", 0.3), ("random_weights", 0.9), ("shuffled", 0.0))
+        for stage in ("text", "cross")
+    ]
+    assert [answer.question.rpartition(" ")[2] for answer in scoreboard(records(NMI, rows))] == ["(text)", "(cross)"]

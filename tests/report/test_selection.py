@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+
+from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, records, row
+from vlp.report.panels import DotPanel, HeatPanel, LinePanel
+from vlp.report.selection import MAX_DOTS, result_figures
+
+
+def test_layers_make_curves_with_bands_a_panel_a_model():
+    both = [*records(NMI, nmi_rows()), *records(replace(NMI, model="lxmert"), nmi_rows(["model"]))]
+    (figure,) = result_figures(both)
+    assert (figure.name, [panel.title for panel in figure.panels]) == (
+        "nmi-nmi-layers",
+        ["uniter · joint", "lxmert · joint"],
+    )
+    uniter = figure.panels[0]
+    assert isinstance(uniter, LinePanel)
+    assert [line.name for line in uniter.lines] == ["This model", "Random weights", "Shuffled"]
+    assert uniter.lines[0].points[4] == pytest.approx((4.0, 0.214, 0.199, 0.229))
+    assert (uniter.lower, uniter.upper) == (0.0, 1.0)
+
+
+def test_heads_make_a_heat_map_of_the_model_in_shown_units():
+    rows = [
+        row(condition, "mass", 0.1 * layer + 0.05 * head, stage="joint", layer=layer, head=head)
+        for condition in ("model", "random_weights")
+        for layer in (1, 2)
+        for head in (1, 2, 3)
+    ]
+    (figure,) = result_figures(records(NMI, rows))
+    (panel,) = figure.panels
+    assert isinstance(panel, HeatPanel)
+    assert (panel.layers, panel.heads) == ((1, 2), (1, 2, 3))
+    assert panel.values[1][2] == pytest.approx(35.0)
+    assert panel.value_title == "Attention mass (%)"
+
+
+def test_single_numbers_make_a_dot_a_condition():
+    figures = result_figures(records(TRAINED, pretraining_rows()))
+    assert [figure.name for figure in figures] == ["pretraining-accuracy-values", "pretraining-bits-values"]
+    (accuracy,) = figures[0].panels
+    assert isinstance(accuracy, DotPanel)
+    assert [(dot.name, dot.points[0][1]) for dot in accuracy.dots] == [
+        ("This model", pytest.approx(92.14)),
+        ("Random weights", pytest.approx(50.29)),
+        ("Majority", 50.0),
+    ]
+    assert [panel.title for panel in figures[1].panels] == [
+        "Loss, masked words, image=own",
+        "Loss, masked words, image=mean",
+        "Loss, masked words, image=mean-own",
+    ]
+
+
+def test_a_metric_with_very_many_rows_has_a_table_and_no_dots():
+    rows = [row("model", "accuracy", 0.5, label=f"class {number}") for number in range(MAX_DOTS + 1)]
+    assert result_figures(records(TRAINED, rows)) == []
+
+
+def test_the_model_s_colour_is_its_own_and_a_control_s_the_same_everywhere():
+    rows = [
+        row(condition, "accuracy", 0.5, layer=1) for condition in ("model", "random_weights", "chance", "one", "two")
+    ]
+    (figure,) = result_figures(records(TRAINED, rows))
+    colors = {line.name: line.color for line in figure.panels[0].lines}  # type: ignore[union-attr]
+    assert colors["This model"] == 0
+    assert colors["Random weights"] == 1
+    assert colors["Chance"] is None
+    assert len({colors["One"], colors["Two"], 0, 1}) == 4
+
+
+def test_file_names_hold_nothing_that_a_command_line_cannot_carry():
+    rows = [
+        row("model", "bits", 1.5, label="masked words, <b>", parameter="threshold=0.5", layer=layer) for layer in (1, 2)
+    ]
+    (figure,) = result_figures(records(TRAINED, rows))
+    assert figure.name == "pretraining-bits-masked_words_b-threshold_0.5-layers"
