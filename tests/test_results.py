@@ -1,0 +1,204 @@
+"""The tidy table and the store of finished cells."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vlp.results import (
+    COLUMNS,
+    CellStore,
+    Record,
+    Row,
+    Subject,
+    concatenate,
+    gather,
+    link_cell,
+    read_results,
+    short_name,
+    show_cell,
+    write_records,
+    write_results,
+)
+
+SUBJECT = Subject("uniter", "tiny", "scenes-0123abcd", "scenes", "nmi", "", seed=0)
+ROW = Row("model", "nmi", 0.25, n=16, stage="joint", query="joint", layer=1, ci_low=0.2, ci_high=0.3)
+HEADER = (
+    "model,size,weights,dataset,probe,prober,condition,metric,stage,query,key,layer,head,label,parameter,"
+    "value,ci_low,ci_high,n,seed,prober_seed"
+)
+
+
+def table(folder: Path, *rows: Row, subject: Subject = SUBJECT) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_results(folder / "results.csv", subject, rows)
+    return folder / "results.csv"
+
+
+def test_the_columns_are_the_public_ones(tmp_path: Path):
+    assert ",".join(COLUMNS) == HEADER
+    lines = table(tmp_path, ROW).read_text().splitlines()
+    assert lines == [
+        HEADER,
+        "uniter,tiny,scenes-0123abcd,scenes,nmi,,model,nmi,joint,joint,,1,,,,0.25,0.2,0.3,16,0,",
+    ]
+
+
+def test_what_is_written_is_read(tmp_path: Path):
+    rows = [
+        ROW,
+        replace(ROW, layer=0, ci_low=None, ci_high=None),
+        replace(ROW, condition="none", label='a "b", c\nd', head=12),
+    ]
+    assert read_results(table(tmp_path, *rows)) == [Record.of(SUBJECT, row) for row in rows]
+
+
+def test_the_words_none_and_na_stay_words(tmp_path: Path):
+    rows = [replace(ROW, condition=word, label=word) for word in ("none", "None", "NA", "nan")]
+    assert [record.label for record in read_results(table(tmp_path, *rows))] == ["none", "None", "NA", "nan"]
+
+
+def test_a_number_is_read_to_the_last_bit(tmp_path: Path):
+    assert read_results(table(tmp_path, replace(ROW, value=0.1 + 0.2)))[0].value == 0.1 + 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"condition": ""}, "condition is empty"),
+        ({"metric": ""}, "metric is empty"),
+        ({"stage": "fusion"}, "stage='fusion', expected one of ('', 'joint', 'text', 'vision', 'cross')"),
+        ({"query": "image"}, "query='image', expected one of ('', 'joint', 'text', 'vision')"),
+        ({"key": "image"}, "key='image', expected one of ('', 'joint', 'text', 'vision')"),
+        ({"layer": -1}, "layer=-1, expected 0 or more"),
+        ({"head": 0}, "head=0, expected 1 or more"),
+        ({"metric": "bits", "value": float("nan")}, "value=nan, expected a finite number"),
+        ({"value": 25.0}, "value=25.0, expected a fraction in [0, 1]"),
+        ({"ci_low": None}, "interval None, 0.3 is half given"),
+        ({"ci_low": 0.4}, "interval 0.4, 0.3 is not finite and in order"),
+        ({"n": 0}, "n=0, expected 1 or more"),
+    ],
+)
+def test_a_row_that_is_not_what_its_columns_say_is_refused(tmp_path: Path, change: dict[str, object], message: str):
+    with pytest.raises(ValueError) as caught:
+        table(tmp_path, replace(ROW, **change))
+    assert str(caught.value).startswith(f"{message}, in model=uniter, size=tiny, weights=scenes-0123abcd")
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_two_rows_of_the_same_thing_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError) as caught:
+        table(tmp_path, ROW, replace(ROW, value=0.5, n=3))
+    assert str(caught.value).startswith("two rows say the same thing: model=uniter")
+
+
+def test_a_probe_without_rows_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"^probe nmi gave no rows for uniter on scenes$"):
+        table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model,size", "model,width", "expected the columns model,size"),
+        ("0.25", "much", "line 2, column value: expected float, found 'much'"),
+        (",16,", ",1.5,", "line 2, column n: expected int, found '1.5'"),
+        (",16,0,", ",16,0", "line 2: expected 21 cells, found 20"),
+    ],
+)
+def test_a_table_that_is_not_ours_is_refused_by_line_and_column(tmp_path: Path, old: str, new: str, message: str):
+    path = table(tmp_path, ROW)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError) as caught:
+        read_results(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_tables_are_concatenated_each_line_once(tmp_path: Path):
+    first, second = table(tmp_path / "a", ROW), table(tmp_path / "b", ROW, replace(ROW, layer=2))
+    concatenate([first, second], tmp_path / "all.csv")
+    assert [record.layer for record in read_results(tmp_path / "all.csv")] == [1, 2]
+
+
+def test_a_short_name_has_eight_digits_and_nothing_that_hydra_cannot_parse():
+    assert short_name("my best=model, v2", "0123456789abcdef") == "my_best_model__v2-01234567"
+
+
+def finished(store: CellStore, cell: str, row: Row = ROW) -> Path:
+    with store.writing(cell) as folder:
+        table(folder, row)
+        (folder / "figures").mkdir()
+        (folder / "run.json").write_text("{}")
+    return store.path(cell)
+
+
+def test_a_cell_appears_when_it_is_whole(tmp_path: Path):
+    store = CellStore(tmp_path / "cells")
+    with store.writing("0123456789ab") as folder:
+        table(folder, ROW)
+        assert not store.path("0123456789ab").exists()
+        (folder / "run.json").write_text("{}")
+    assert store.is_finished("0123456789ab")
+    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
+
+
+def test_a_cell_that_fails_leaves_nothing(tmp_path: Path):
+    store = CellStore(tmp_path / "cells")
+    with pytest.raises(ZeroDivisionError), store.writing("0123456789ab"):
+        raise ZeroDivisionError
+    assert list(store.root.iterdir()) == []
+
+
+def test_what_a_kill_left_behind_is_no_cell_and_is_removed(tmp_path: Path):
+    store = CellStore(tmp_path / "cells")
+    (store.root / ".0123456789ab-dead").mkdir(parents=True)
+    (store.root / ".ffffffffffff-busy").mkdir()
+    assert not store.is_finished("0123456789ab")
+    finished(store, "0123456789ab")
+    assert sorted(path.name for path in store.root.iterdir()) == [".ffffffffffff-busy", "0123456789ab"]
+
+
+def test_measuring_again_replaces_the_cell(tmp_path: Path):
+    store = CellStore(tmp_path / "cells")
+    finished(store, "0123456789ab")
+    path = finished(store, "0123456789ab", replace(ROW, value=0.5))
+    assert read_results(path / "results.csv")[0].value == 0.5
+    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
+
+
+def test_a_run_links_its_cells_and_gathers_their_tables(tmp_path: Path):
+    store = CellStore(tmp_path / "outputs" / "cells")
+    run = tmp_path / "outputs" / "sweeps" / "now"
+    for index, cell in enumerate(("aaaaaaaaaaaa", "bbbbbbbbbbbb")):
+        link = link_cell(finished(store, cell, replace(ROW, layer=index)), run)
+        assert os.readlink(link) == f"../../../cells/{cell}"
+    assert gather(run) == run / "results.csv"
+    assert [record.layer for record in read_results(run / "results.csv")] == [0, 1]
+
+
+def test_links_survive_moving_the_outputs(tmp_path: Path):
+    link_cell(finished(CellStore(tmp_path / "outputs" / "cells"), "aaaaaaaaaaaa"), tmp_path / "outputs" / "run")
+    (tmp_path / "outputs").rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "run" / "cells" / "aaaaaaaaaaaa" / "results.csv").is_file()
+
+
+def test_linking_twice_is_linking_once(tmp_path: Path):
+    cell = finished(CellStore(tmp_path / "cells"), "aaaaaaaaaaaa")
+    for _ in range(2):
+        link_cell(cell, tmp_path / "run")
+        show_cell(cell, tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["cells", "figures", "run.json"]
+    assert [path.name for path in (tmp_path / "run" / "cells").iterdir()] == ["aaaaaaaaaaaa"]
+
+
+def test_a_run_without_cells_has_no_table(tmp_path: Path):
+    assert gather(tmp_path) is None
+
+
+def test_writing_records_checks_them_too(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"^n=0, expected 1 or more"):
+        write_records(tmp_path / "x.csv", [Record.of(SUBJECT, replace(ROW, n=0))])
