@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from vlp.models.observation import Site
+from vlp.observe.observers import Reduction
 
-# Axes: B batch, S tokens, D width.
+# Axes: B batch, H heads, Q queries, K keys, S tokens, D width, G groups of tokens.
 
 VISUAL_STAGES = ("joint", "cross")
 """Stages whose states have read both modalities."""
@@ -69,9 +70,60 @@ class MeetingStates:
         return list(results.values())
 
 
+class RunningPath:
+    """Follows attention through successive layers: the product of ``(I + W) / 2``, W averaged over heads.
+
+    Args:
+        sites: attention of one stream to itself, the layers to follow.
+    """
+
+    def __init__(self, sites: Iterable[Site]) -> None:
+        self.sites = frozenset(sites)
+        self.path: Tensor | None = None
+
+    def wants(self, site: Site) -> bool:
+        """Return whether ``site`` is one of the layers."""
+        return site in self.sites
+
+    def observe(self, site: Site, value: Tensor) -> None:
+        """Go on by one layer."""
+        weights = value.mean(1)
+        self.path = first_step(weights) if self.path is None else advance(self.path, weights)
+
+    def take(self) -> Tensor:
+        """Return the path (B, S, S), row = token after the last layer, column = token before the first; forget it."""
+        assert self.path is not None, "no layer was observed"
+        path, self.path = self.path, None
+        return path
+
+
+def first_step(weights: Tensor) -> Tensor:
+    """Return ``(I + W) / 2`` of attention (..., S, S)."""
+    step = weights * 0.5
+    step.diagonal(dim1=-2, dim2=-1).add_(0.5)
+    return step
+
+
 def advance(path: Tensor, weights: Tensor) -> Tensor:
     """Follow attention through one more layer: ``(I + W) / 2`` times the path so far, each (..., S, S).
 
     Row = token after the layer, column = token where the path began.
     """
     return (path + weights @ path).mul_(0.5)
+
+
+def mass_of_query(query: int, groups_BGK: Tensor) -> Reduction:
+    """Return a reduction of attention maps to one query's mass on groups of keys, (B, H, G).
+
+    ``groups_BGK`` holds 1 where a key belongs to a group, 0 elsewhere. Only that query's rows are read.
+    """
+    return lambda site, weights_BHQK: weights_BHQK[:, :, query] @ groups_BGK.to(weights_BHQK).mT
+
+
+def means_of_groups(groups_BGS: Tensor) -> Reduction:
+    """Return a reduction of hidden states to the mean over each group of tokens, (B, G, D).
+
+    ``groups_BGS`` is bool, true where a token belongs to a group; a group without tokens gives 0.
+    """
+    weights_BGS = groups_BGS / groups_BGS.sum(-1, keepdim=True).clamp(min=1)
+    return lambda site, states_BSD: weights_BGS.to(states_BSD) @ states_BSD
