@@ -27,9 +27,9 @@ IGNORE = -100
 class Example:
     """A pair on its way into a batch.
 
-    ``index`` is the caption's place in the dataset, ``sample`` describes the pair as it is now; ``input_ids`` (T,) is what
+    ``index`` is the caption's place in the dataset, ``sample`` describes the pair as it is; ``input_ids`` (T,) is what
     the model will read, ``text_labels`` (T,) the words asked for (`IGNORE` elsewhere), ``hidden_regions`` (V,) bool the
-    regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is asked for, ``regions`` the image's.
+    regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is asked for.
     """
 
     index: int
