@@ -89,13 +89,18 @@ def build_wheel(source: Path, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def environment_with(folder: Path, *install: str | Path) -> Path:
-    """Make an environment with our dependencies and ``install``, and return the folder of its programs."""
+def build(kind: str, source: Path, folder: Path) -> Path:
+    """Have setuptools build a ``sdist``, ``wheel`` or ``editable`` (what pip installs for ``-e``) into ``folder``."""
+    script = f"import sys; from setuptools.build_meta import build_{kind}; print(build_{kind}(sys.argv[1]))"
+    return folder / run(sys.executable, "-c", script, folder, cwd=source).splitlines()[-1]
+
+
+def environment_with(folder: Path, wheel: Path | None) -> Path:
+    """Make an environment with our dependencies and ``wheel``, and return the folder of its programs."""
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin/python"
-    if install:
-        options = ("--no-deps", "--no-build-isolation", "--quiet")
-        run(sys.executable, "-m", "pip", "--python", python, "install", *options, *install, cwd=folder)
+    if wheel is not None:
+        run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet", wheel, cwd=folder)
     # A path in a .pth file is searched, but the .pth files there (our editable install) are not read.
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
@@ -115,9 +120,7 @@ def test_the_wheel_ships_configs_data_files_and_the_plugin_and_nothing_else(whee
 
 @pytest.mark.slow
 def test_a_source_archive_gives_the_same_wheel(source: Path, wheel: Path, tmp_path: Path):
-    script = "import sys; from setuptools.build_meta import build_sdist; print(build_sdist(sys.argv[1]))"
-    archive = run(sys.executable, "-c", script, tmp_path, cwd=source).splitlines()[-1]
-    rebuilt = build_wheel(tmp_path / archive, tmp_path)
+    rebuilt = build_wheel(build("sdist", source, tmp_path), tmp_path)
     assert sorted(zipfile.ZipFile(rebuilt).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
 
 
@@ -126,8 +129,8 @@ def test_a_source_archive_gives_the_same_wheel(source: Path, wheel: Path, tmp_pa
 def test_the_commands_find_configs_and_sweeper_however_we_are_installed(
     way: str, source: Path, wheel: Path, tmp_path: Path
 ):
-    install = {"clone": (), "editable": ("-e", source), "wheel": (wheel,)}[way]
-    programs = environment_with(tmp_path / "environment", *install)
+    installed = None if way == "clone" else wheel if way == "wheel" else build("editable", source, tmp_path)
+    programs = environment_with(tmp_path / "environment", installed)
     python = programs / "python"
     train = (python, source / "train.py") if way == "clone" else (programs / "vlp-train",)
     probe = (python, source / "probe.py") if way == "clone" else (programs / "vlp-probe",)
