@@ -25,7 +25,7 @@ SECOND_STARTS = 2
 start; here both run to the end, which costs little in Gram space and finds a lower inertia."""
 
 _PIECE_BYTES = 1 << 21
-"""On a CPU samples are clustered a few at a time, this much at once, so that what is computed stays in its cache."""
+"""On a CPU states are centred this much at a time, so that the copy stays in its cache and its memory is used again."""
 
 _EQUAL_POINTS = 1e-10
 """Share of the states' squared size below which their spread is rounding, so that all points are equal."""
@@ -141,30 +141,39 @@ def two_means(hidden: Tensor, mask: Tensor, num_restarts: int = 10, seed: int = 
         ValueError: if shapes or types do not fit, a counted state is not finite, or ``num_restarts`` is below 1.
     """
     _check(hidden, mask, num_restarts)
-    size = _samples_a_piece(hidden)
-    scratch = hidden.new_empty(min(size, len(hidden)), *hidden.shape[1:], dtype=_single(hidden))
-    pieces = zip(hidden.split(size), mask.split(size), strict=True)
-    parts = [_cluster_piece(states, valid, num_restarts, seed, scratch) for states, valid in pieces]
-    clusters = Clusters(*(torch.cat(part) for part in zip(*parts, strict=True)))
-    _check_finite(clusters.inertia)
-    return clusters
+    gram_BSS, is_degenerate = centred_gram(hidden, mask)
+    labels_BRS, inertia_BR = lloyd(gram_BSS, mask, _spread_starts(gram_BSS, mask, num_restarts, seed))
+    inertia, best = inertia_BR.min(-1)
+    _check_finite(inertia)
+    labels = labels_BRS.gather(1, best[:, None, None].expand(-1, 1, mask.shape[1])).squeeze(1)
+    return Clusters(labels, inertia, is_degenerate)
 
 
-def centred_gram(hidden: Tensor, mask: Tensor, scratch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def centred_gram(hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return the inner products (B, S, S) of the states minus their sample's mean, and where there is no spread (B,).
 
-    Rows and columns of padding are 0. Half-precision states are widened to float32. The centred states are written to
-    ``scratch`` (at least B, S, D), if given: memory that is already there is filled much faster than new memory.
+    Rows and columns of padding are 0. Half-precision states are widened to float32.
     """
-    hidden = hidden.to(_single(hidden))
+    hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
     weight = mask.to(hidden.dtype) / mask.sum(-1, keepdim=True).clamp(min=1)
     mean = weight[:, None] @ hidden
     if not torch.isfinite(mean).all():  # seldom, so that the copy is too: padding may hold anything
-        mean = weight[:, None] @ hidden.masked_fill(~mask[..., None], 0)
-    states = torch.sub(hidden, mean, out=None if scratch is None else scratch[: len(hidden)])
-    gram = (states @ states.mT).masked_fill_(~(mask[:, :, None] & mask[:, None]), 0)
+        hidden = hidden.masked_fill(~mask[..., None], 0)
+        mean = weight[:, None] @ hidden
+    gram = _gram_of_differences(hidden, mean).masked_fill_(~(mask[:, :, None] & mask[:, None]), 0)
     spread = gram.diagonal(dim1=1, dim2=2).sum(-1)
     return gram, spread <= _EQUAL_POINTS * mean.square().sum((-1, -2)) * mask.sum(-1)
+
+
+def _gram_of_differences(hidden: Tensor, mean: Tensor) -> Tensor:
+    """Return the inner products of ``hidden`` (B, S, D) minus ``mean`` (B, 1, D), a few samples at a time."""
+    size = _samples_a_piece(hidden)
+    gram = hidden.new_empty(*hidden.shape[:2], hidden.shape[1])
+    scratch = hidden.new_empty(min(size, len(hidden)), *hidden.shape[1:])
+    for states, center, product in zip(hidden.split(size), mean.split(size), gram.split(size), strict=True):
+        difference = torch.sub(states, center, out=scratch[: len(states)])
+        torch.bmm(difference, difference.mT, out=product)
+    return gram
 
 
 def lloyd(gram_BSS: Tensor, mask: Tensor, starts_BR2: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,14 +236,6 @@ def _take_rows(gram_BSS: Tensor, positions_BR: Tensor) -> Tensor:
     return gram_BSS.gather(1, positions_BR[..., None].expand(-1, -1, gram_BSS.shape[2]))
 
 
-def _cluster_piece(hidden: Tensor, mask: Tensor, num_restarts: int, seed: int, scratch: Tensor) -> Clusters:
-    gram_BSS, is_degenerate = centred_gram(hidden, mask, scratch)
-    labels_BRS, inertia_BR = lloyd(gram_BSS, mask, _spread_starts(gram_BSS, mask, num_restarts, seed))
-    inertia, best = inertia_BR.min(-1)
-    labels = labels_BRS.gather(1, best[:, None, None].expand(-1, 1, mask.shape[1])).squeeze(1)
-    return Clusters(labels, inertia, is_degenerate)
-
-
 def _samples_a_piece(hidden: Tensor) -> int:
     if hidden.device.type != "cpu":
         return max(1, len(hidden))
@@ -243,10 +244,6 @@ def _samples_a_piece(hidden: Tensor) -> int:
 
 def _entropy(probabilities: Tensor) -> Tensor:
     return -torch.special.xlogy(probabilities, probabilities).sum(-1)
-
-
-def _single(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def _double(tensor: Tensor) -> torch.dtype:
