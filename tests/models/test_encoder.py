@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from tests.models.examples import FEATURE_WIDTH, MODELS, POSITIONS, VOCAB, permuted, random_batch, rows, small_encoder
 from vlp.models.blocks import Attention
-from vlp.observe import record
+from vlp.observe import Reducing, record
 
 LENGTHS, REGIONS = (7, 4, 5), (5, 2, 6)
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -84,6 +85,20 @@ def test_observed_and_fused_attention_agree(name):
     fused, observed = encoder(given), encoder(given, [Everything()])
     torch.testing.assert_close(fused.text, observed.text, **CLOSE)
     torch.testing.assert_close(fused.pooled, observed.pooled, **CLOSE)
+
+
+@torch.no_grad()
+def test_only_watched_blocks_leave_fused_attention(name, monkeypatch):
+    calls, fused = [], functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        functional, "scaled_dot_product_attention", lambda *args, **kwargs: calls.append(1) or fused(*args, **kwargs)
+    )
+    encoder = small_encoder(name)
+    encoder(batch())
+    assert len(calls) == len(encoder.attention_sites)
+    calls.clear()
+    encoder(batch(), [Reducing(encoder.attention_sites[:1], lambda site, weights: weights.sum())])
+    assert len(calls) == len(encoder.attention_sites) - 1
 
 
 def test_gradients_agree_whichever_path_attention_takes(name):
