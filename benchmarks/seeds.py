@@ -2,8 +2,8 @@
 
 python -m benchmarks.seeds [--seeds 0 1 2] [--models uniter visualbert lxmert] [--out outputs/seeds] [KEY=VALUE ...]
 
-Interrupted, it goes on where it was: a finished run is not started again, an unfinished one continues from its last
-checkpoint.
+Interrupted, it goes on where it was: train.py leaves a finished run as it is, and continues an unfinished one from its
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlp.configs import read_option
-
 ROOT = Path(__file__).parents[1]
 RECIPE = "scenes"
 COLUMNS = ("val/itm_accuracy", "val/itm_majority", "val/mlm", "val/mlm_mean_image")
@@ -26,15 +24,12 @@ COLUMNS = ("val/itm_accuracy", "val/itm_majority", "val/mlm", "val/mlm_mean_imag
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is missing and print the table; return how many runs failed."""
     options = parse(arguments)
-    steps = int(read_option("experiment", RECIPE)["trainer"]["max_steps"])
-    cells = [(model, seed) for seed in options.seeds for model in options.models]
+    runs = {(model, seed): options.out / f"{model}-{seed}" for seed in options.seeds for model in options.models}
     failed = 0
-    for model, seed in cells:
-        folder = options.out / f"{model}-{seed}"
-        if not is_finished(folder, steps):
-            command = [sys.executable, str(ROOT / "train.py"), f"experiment={RECIPE}", f"model={model}", f"seed={seed}"]
-            failed += subprocess.run([*command, f"hydra.run.dir={folder}", *options.overrides]).returncode != 0
-    print(table({cell: last_validation(options.out / f"{cell[0]}-{cell[1]}") for cell in cells}))
+    for (model, seed), folder in runs.items():
+        command = [sys.executable, str(ROOT / "train.py"), f"experiment={RECIPE}", f"model={model}", f"seed={seed}"]
+        failed += subprocess.run([*command, f"hydra.run.dir={folder}", *options.overrides]).returncode != 0
+    print(table({run: last_validation(folder) for run, folder in runs.items()}))
     return failed
 
 
@@ -55,12 +50,6 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return []
     with file.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
-
-
-def is_finished(folder: Path, steps: int) -> bool:
-    """Whether the run in ``folder`` reached its last step and was looked at there."""
-    validated = [int(row["step"]) for row in rows_of(folder) if row.get(COLUMNS[0])]
-    return (folder / "checkpoints/last.ckpt").is_file() and max(validated, default=0) >= steps - 1
 
 
 def last_validation(folder: Path) -> dict[str, float]:

@@ -20,8 +20,8 @@ LAYERS = (
     {"metrics"},
     {"objectives"},
     {"results"},
-    {"pretraining", "probes", "finetuning"},
-    {"monitoring"},
+    {"pretraining"},
+    {"probes", "finetuning", "monitoring"},
     {"report"},
     {"commands"},
 )
