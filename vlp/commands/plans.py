@@ -149,8 +149,8 @@ def outputs_folder(config: Mapping[str, Any]) -> str:
 def check_prober(config: Mapping[str, Any]) -> None:
     """Refuse a prober that nothing would train."""
     if config.get("prober") is not None and "prober" not in config["probe"]:
-        name = config["probe"].get("name", config["probe"].get("_target_"))
-        raise ValueError(f"probe {name} trains no prober, but prober={_name_of(config['prober'])} was chosen")
+        prober = config["run"].get("prober") or config["prober"]
+        raise ValueError(f"probe {config['run']['probe']} trains no prober, but prober={prober} was chosen")
 
 
 def check_entry(config: Mapping[str, Any], entry: str) -> None:
@@ -180,7 +180,3 @@ def _check_seeds(tree: Mapping[Any, Any]) -> None:
         value = tree.get(key, 0)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_SEED:
             raise ValueError(f"{key}={value}: expected a whole number from 0 to {MAX_SEED - 1}")
-
-
-def _name_of(prober: Any) -> str:
-    return str(prober.get("name") or prober.get("_target_")) if isinstance(prober, Mapping) else str(prober)

@@ -63,7 +63,7 @@ def _folders(group: str) -> Iterator[Traversable]:
 
 
 def _roots() -> Iterator[Traversable]:
-    """Yield the search path in the order that Hydra, too, has it in: ours first, so that others add and replace none."""
+    """Yield the search path in the order that Hydra has it in: ours first, so that others add and replace none."""
     yield resources.files("vlp.conf")
     yield from (folder for folder in [user_folder()] if folder.is_dir())
     yield from (resources.files(package) for package in plugin_packages())

@@ -1,0 +1,128 @@
+"""``weights=``: what each form leads to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+
+from vlp.commands.plans import Plan, Weights, plain
+from vlp.commands.weights import find_weights, is_trained, recipe_overrides
+
+
+def config(*overrides: str) -> dict[str, Any]:
+    return plain(hydra.compose("probe", list(overrides)))
+
+
+@pytest.fixture(autouse=True)
+def composing(in_temporary_folder: Path):
+    with hydra.initialize_config_module("vlp.conf", version_base="1.3"):
+        yield
+
+
+def test_random_weights_come_from_nowhere():
+    assert find_weights(config("weights=random"), "") == Weights("random", "random", None, None)
+
+
+def test_a_file_is_known_by_its_content(in_temporary_folder: Path):
+    Path("my model.ckpt").write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    found = find_weights(config("weights='my model.ckpt'"), "")
+    assert found == Weights(f"my_model-{sha256[:8]}", sha256, str(in_temporary_folder / "my model.ckpt"))
+
+
+def test_a_map_gives_each_model_its_own():
+    Path("b.pth").write_bytes(b"")
+    chosen = "weights={uniter:random,lxmert:b.pth}"
+    assert find_weights(config(chosen), "").path is None
+    assert Path(find_weights(config(chosen, "model=lxmert"), "").path or "").name == "b.pth"
+
+
+def test_a_path_can_hold_the_name_of_the_model():
+    Path("lxmert.pt").write_bytes(b"")
+    assert find_weights(config("weights=${model.name}.pt", "model=lxmert"), "").name.startswith("lxmert-")
+
+
+def test_auto_is_the_scenes_recipe():
+    automatic, named = (find_weights(config(f"weights={form}"), "") for form in ("auto", "recipe:scenes"))
+    assert automatic == named
+    assert automatic.name == "scenes"
+
+
+def test_a_recipe_leads_to_the_checkpoint_that_train_would_write(in_temporary_folder: Path):
+    found = find_weights(
+        config("weights=recipe:scenes", "model=lxmert", "pretrain_seed=3", "seed=7"), "python probe.py"
+    )
+    assert found.training is not None
+    trained = found.training.config
+    assert (trained["model"]["name"], trained["seed"], trained["entry"]) == ("lxmert", 3, "train")
+    assert found.path == str(
+        in_temporary_folder / "outputs" / "train" / found.content[:12] / "checkpoints" / "last.ckpt"
+    )
+    assert found.training.run_dir == str(Path(found.path).parents[1])
+
+
+def test_the_seed_of_the_probe_does_not_ask_for_another_training():
+    first, second = (find_weights(config("weights=auto", f"seed={seed}"), "") for seed in (0, 1))
+    assert first.content == second.content
+    assert find_weights(config("weights=auto", "pretrain_seed=1"), "").content != first.content
+
+
+def test_what_hydra_would_misread_is_quoted():
+    cell = {
+        "model": {"name": "uniter"},
+        "size": {"name": "tiny"},
+        "dataset": {"name": "nlvr", "num_workers": 2, "root": "/my data/it's=here"},
+        "pretrain_seed": 0,
+    }
+    assert recipe_overrides("ablation/pretrain", "vilbert_ctrl", cell) == [
+        "experiment=ablation/pretrain",
+        "model=uniter",
+        "size=tiny",
+        "dataset=nlvr",
+        "seed=0",
+        "dataset.num_workers=2",
+        "dataset.root='/my data/it\\'s=here'",
+        "row=vilbert_ctrl",
+    ]
+
+
+def test_a_probe_experiment_is_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from vlp.commands import weights
+
+    monkeypatch.setattr(weights, "read_option", lambda group, name: {"entry": "probe"})
+    with pytest.raises(ValueError) as caught:
+        find_weights(config("weights=recipe:value/table1"), "")
+    assert str(caught.value) == (
+        "weights=recipe:value/table1: experiment value/table1 is for probe.py, a recipe is for train.py"
+    )
+
+
+def training(folder: Path, content: str = "c") -> Plan:
+    return Plan("train", {}, content, str(folder), str(folder), "")
+
+
+def test_a_training_counts_when_it_ran_to_its_end(tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    assert not is_trained(training(tmp_path))
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    for record, counts in [
+        ({"finished": False, "content_hash": "c"}, False),
+        ({"finished": True, "content_hash": "other"}, False),
+        ({"finished": True, "content_hash": "c"}, True),
+    ]:
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        assert is_trained(training(tmp_path)) is counts
+
+
+def test_a_plan_survives_being_written_down(tmp_path: Path):
+    weights = Weights("scenes", "c", "last.ckpt", training(tmp_path))
+    plan = Plan(
+        "probe", {"lr": 1e-4, "none": None}, "d", "run", "outputs", "probe.py", ["a=b"], True, weights, ["mine"]
+    )
+    plan.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == plan
