@@ -74,7 +74,7 @@ class HeldOutCurves(pl.Callback):
         words = self.words.collect()
         if words["count"]:
             module.log("val/mlm_mean_image", (words["loss"] / words["count"]).float())
-        for layer, value in enumerate(self.nmi.compute().value):
+        for layer, value in enumerate(self.nmi.estimate().value):
             module.log(f"val/nmi_layer_{layer}", value.float())
         self.nmi.reset()
 

@@ -98,6 +98,7 @@ class PretrainingModule(pl.LightningModule):
         self.weights = {name: 1.0 if bundle.combine == "sample" else w for name, w in bundle.weights.items()}
         self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
         self.record = dict(record or {})
+        self.pending: dict[str, Tensor] = {}
         self.train()
 
     @property
@@ -123,10 +124,15 @@ class PretrainingModule(pl.LightningModule):
         encoding = self.encoder(batch.inputs)
         losses = {name: o(encoding, batch, self.encoder) for name, o in self.named_objectives(batch)}
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
-        logged = {f"train/{name}": value.detach() for name, value in losses.items()}
-        self.log_dict({"train/loss": loss.detach(), **logged}, batch_size=len(batch))
+        self.pending = {"train/loss": loss.detach(), **{f"train/{n}": value.detach() for n, value in losses.items()}}
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
+
+    def on_train_batch_end(self, outputs: object, batch: PretrainingBatch, batch_idx: int) -> None:
+        """Log the losses of every nth step. Lightning's own way would repeat those of objectives this step was not for."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self.global_step % every == 0:
+            self._log_losses()
 
     def validation_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
         """Take a held-out batch into every objective's account."""
@@ -143,11 +149,13 @@ class PretrainingModule(pl.LightningModule):
 
     def on_train_end(self) -> None:
         """Log the last step's losses, which a logging step more often than not misses."""
-        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            return
-        pending = {k: v.item() for k, v in self.trainer.callback_metrics.items() if k.startswith("train/")}
-        for logger in self.loggers:
-            logger.log_metrics(pending, step=self.global_step)
+        self._log_losses()
+
+    def _log_losses(self) -> None:
+        values = {name: value.item() for name, value in self.pending.items()}
+        self.pending = {}
+        for logger in self.loggers if values else ():
+            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, which ticks once an optimiser step."""

@@ -81,6 +81,10 @@ class SampleStatistic(Metric):
         half = Z_95 * (variance / n).sqrt()
         return Estimate(value, value - half, value + half, self.count, self.skipped)
 
+    def estimate(self) -> Estimate:
+        """Return `compute` in the shape declared, also where that holds a single entry (torchmetrics would drop its axes)."""
+        return Estimate(*(part.reshape(self.shape) for part in self.compute()))
+
 
 class SampleMean(SampleStatistic):
     """Mean over samples of values computed elsewhere.

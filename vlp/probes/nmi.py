@@ -78,10 +78,10 @@ class NMIProbe(Probe):
 
     def results(self) -> list[Row]:
         """Return a row for each condition and layer."""
-        agreement = self.agreement.compute()
+        agreement = self.agreement.estimate()
         if skipped := int(agreement.skipped.max()):
             log.warning("nmi: skipped %d samples with tokens of one modality only, or without spread", skipped)
-        return [*self._rows_of("nmi", agreement), *self._rows_of("share", self.smaller.compute(), "smaller_cluster")]
+        return [*self._rows_of("nmi", agreement), *self._rows_of("share", self.smaller.estimate(), "smaller_cluster")]
 
     def _measure(
         self, encoder: VLEncoder, batch: ProbeBatch, labellings: Sequence[Tensor], mask: Tensor

@@ -93,7 +93,7 @@ class PretrainingProbe(Probe):
 
     def results(self) -> list[Row]:
         """Return rows of matching, of the majority, and of hidden words."""
-        accuracy, matched, bits = self.accuracy.compute(), self.matched.compute(), self.bits.compute()
+        accuracy, matched, bits = self.accuracy.estimate(), self.matched.estimate(), self.bits.estimate()
         itm = [estimated_row(name, "accuracy", accuracy, i, label="itm") for i, name in enumerate(CONDITIONS)]
         majority = Row(
             "majority", "accuracy", float(max(matched.value, 1 - matched.value)), int(matched.n), label="itm"
