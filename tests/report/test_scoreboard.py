@@ -28,8 +28,8 @@ def test_the_demo_is_answered_in_three_lines():
         "A masked word costs 1.52\u00a0bits [1.46, 1.58] with its own image and 2.31\u00a0bits [2.25, 2.37] with the "
         "mean image: 0.79\u00a0bits [0.73, 0.85] more; 0.00\u00a0bits [\u22120.06, 0.06] with random weights.",
         "NMI is lower than with random weights in layers 1–4 (intervals do not overlap) and not told from random "
-        "weights in the embedding output (intervals overlap); in layer 4 it is 0.214 [0.199, 0.229], 0.981 [0.966, 0.996] with "
-        "random weights, 0.012 [0.000, 0.024] when shuffled.",
+        "weights in the embedding output (intervals overlap); in layer 4 it is 0.214 [0.199, 0.229], 0.981 [0.966, "
+        "0.996] with random weights, 0.012 [0.000, 0.024] when shuffled.",
     ]
 
 

@@ -151,7 +151,7 @@ def _draw_lines(panel: LinePanel, axes: Axes) -> None:
     axes.set_ylim(*_limits([end for line in panel.lines for end in _ends(line)], panel.lower, panel.upper))
     if panel.is_by_layer:
         axes.set_xticks(sorted({point[0] for line in panel.lines for point in line.points}))
-    if len(named) > 1:
+    if len(named) > 1 or not panel.is_by_layer:
         axes.legend(ncols=1 if len(named) < 5 else 2)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -71,7 +72,7 @@ class TableRow:
 def render(findings: Findings) -> str:
     """Return the page."""
     sections = [section for build in SECTIONS for section in build(findings)]
-    script, style = _source("sort.js"), _source("style.css")
+    script, style = _source("page.js"), _source("style.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template("report.html")
     return page.render(sections=sections, summary=summary(findings), style=style, script=script, script_digest=digest)
@@ -221,6 +222,11 @@ def _picture(file: Path, cell: str) -> dict[str, str]:
     return {"source": f"data:image/png;base64,{data}", "caption": f"{file.stem} (cell {cell})"}
 
 
+def _unbroken(text: str) -> str:
+    """Keep both ends of an interval on one line."""
+    return re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", text)
+
+
 def _source(name: str) -> Markup:
     """Return a file of ours that goes into the page as it is."""
     return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
@@ -233,4 +239,5 @@ def _environment() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["verdicts"] = VERDICTS
+    environment.filters["unbroken"] = _unbroken
     return environment
