@@ -129,7 +129,7 @@ class PretrainingModule(pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: PretrainingBatch, batch_idx: int) -> None:
-        """Log the losses of every nth step. Lightning's own way would repeat those of objectives this step was not for."""
+        """Log the losses of every nth step; `log` would repeat those of objectives this step was not for."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self.global_step % every == 0:
             self._log_losses()

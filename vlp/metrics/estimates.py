@@ -82,7 +82,7 @@ class SampleStatistic(Metric):
         return Estimate(value, value - half, value + half, self.count, self.skipped)
 
     def estimate(self) -> Estimate:
-        """Return `compute` in the shape declared, also where that holds a single entry (torchmetrics would drop its axes)."""
+        """Return `compute` in the shape declared; torchmetrics drops the axes of a single entry."""
         return Estimate(*(part.reshape(self.shape) for part in self.compute()))
 
 
