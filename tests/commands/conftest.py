@@ -89,7 +89,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[app.Plan]:
 
     def keep(plan: app.Plan, *_: object) -> Path:
         made.append(plan)
-        raise KeptError
+        raise KeptError("kept")
 
     monkeypatch.setattr(app, "carry_out_in_child", keep)
     monkeypatch.setattr(app, "carry_out", keep)
