@@ -51,3 +51,11 @@ def test_an_entry_without_samples_is_an_error():
     mean.update(torch.tensor([float("nan")] * 3))
     with pytest.raises(ValueError, match=r"^nmi of model: none of 3 samples has a value$"):
         estimated_row("model", "nmi", mean.compute())
+
+
+def test_the_interval_of_a_fraction_ends_at_0_and_1_and_that_of_bits_does_not():
+    mean = SampleMean(shape=(2,))
+    mean.update(torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.3, 0.7]]))
+    low, high = (estimated_row("model", "nmi", mean.estimate(), index) for index in (0, 1))
+    assert low.ci_low == 0 and high.ci_high == 1
+    assert estimated_row("model", "bits", mean.estimate(), 0).ci_low < 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from vlp.data.loading import probe_loader
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.metrics.estimates import Estimate
 from vlp.models.encoder import VLEncoder
-from vlp.results import Row
+from vlp.results import FRACTIONS, Row
 
 
 class Probe(pl.LightningModule):
@@ -85,7 +86,7 @@ class Probe(pl.LightningModule):
 def estimated_row(
     condition: str, metric: str, estimate: Estimate, index: int | tuple[int, ...] = (), **columns: Any
 ) -> Row:
-    """Return the row of one entry of an estimate.
+    """Return the row of one entry of an estimate; the interval of a fraction ends at 0 and 1.
 
     Args:
         condition: what was measured.
@@ -101,12 +102,13 @@ def estimated_row(
     if not entry.n:
         raise ValueError(f"{metric} of {condition}: none of {int(entry.skipped)} samples has a value")
     has_interval = bool(torch.isfinite(entry.low))
+    lowest, highest = (0.0, 1.0) if metric in FRACTIONS else (-math.inf, math.inf)
     return Row(
         condition=condition,
         metric=metric,
         value=float(entry.value),
         n=int(entry.n),
-        ci_low=float(entry.low) if has_interval else None,
-        ci_high=float(entry.high) if has_interval else None,
+        ci_low=max(lowest, float(entry.low)) if has_interval else None,
+        ci_high=min(highest, float(entry.high)) if has_interval else None,
         **columns,
     )
