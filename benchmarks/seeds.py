@@ -1,6 +1,6 @@
 """Whether the scenes recipe works from every seed: three seeds of three models, and a table of where they end.
 
-python -m benchmarks.seeds [--seeds 0 1 2] [--models uniter visualbert lxmert] [--out outputs/seeds] [KEY=VALUE ...]
+python -m benchmarks.seeds [--seeds 0,1,2] [--models uniter,visualbert,lxmert] [--out outputs/seeds] [KEY=VALUE ...]
 
 Interrupted, it goes on where it was: train.py leaves a finished run as it is, and continues an unfinished one from its
 last checkpoint.
@@ -24,7 +24,8 @@ COLUMNS = ("val/itm_accuracy", "val/itm_majority", "val/mlm", "val/mlm_mean_imag
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is missing and print the table; return how many runs failed."""
     options = parse(arguments)
-    runs = {(model, seed): options.out / f"{model}-{seed}" for seed in options.seeds for model in options.models}
+    cells = [(model, int(seed)) for seed in options.seeds.split(",") for model in options.models.split(",")]
+    runs = {(model, seed): options.out / f"{model}-{seed}" for model, seed in cells}
     failed = 0
     for (model, seed), folder in runs.items():
         command = [sys.executable, str(ROOT / "train.py"), f"experiment={RECIPE}", f"model={model}", f"seed={seed}"]
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--models", nargs="+", default=["uniter", "visualbert", "lxmert"])
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--models", default="uniter,visualbert,lxmert")
     parser.add_argument("--out", type=Path, default=Path("outputs/seeds"))
     parser.add_argument("overrides", nargs="*", help="more settings for train.py")
     return parser.parse_args(arguments)
