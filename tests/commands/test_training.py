@@ -53,7 +53,7 @@ def test_a_training_leaves_real_files_and_its_record(recipe: list[Plan], command
     folder = train(command)
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     with (folder / "metrics.csv").open() as file:
-        assert {"step", "train/mlm"} <= set(csv.DictReader(file).fieldnames or ())
+        assert {"step", "train/loss"} <= set(csv.DictReader(file).fieldnames or ())
     record = json.loads((folder / "run.json").read_text())
     assert record["finished"] is True
     assert record["content_hash"][:12] == folder.name

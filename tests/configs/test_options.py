@@ -33,6 +33,12 @@ def test_numbers_in_exponent_form_are_numbers(trusted: Path):
     assert "quick" in option_names("optimizer")
 
 
+def test_an_option_that_builds_on_another_has_the_keys_of_both(trusted: Path):
+    (trusted / "size").mkdir()
+    (trusted / "size" / "flat.yaml").write_text("defaults: [tiny, _self_]\nname: flat\nlayers: 1\n")
+    assert read_option("size", "flat") == {**read_option("size", "tiny"), "name": "flat", "layers": 1}
+
+
 def test_an_option_of_ours_is_not_replaced_by_a_folder_given(trusted: Path):
     (trusted / "size").mkdir()
     (trusted / "size" / "tiny.yaml").write_text("width: 7\n")

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import hydra
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -19,7 +24,7 @@ from vlp.configs import did_you_mean
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for tracebacks, as everywhere in Hydra."""
 
-_EXPLAINED = (ValueError, OSError, ConfigCompositionException, OmegaConfBaseException, RuntimeError, ImportError)
+_EXPLAINED = (ValueError, OSError, HydraException, OmegaConfBaseException, RuntimeError, ImportError)
 """Errors whose message stands by itself; others are shown with their type."""
 
 

@@ -16,6 +16,9 @@ from omegaconf import OmegaConf
 from vlp.configs.spelling import did_you_mean
 from vlp.configs.targets import plugin_packages, trusted_folders
 
+SELF = "_self_"
+"""Where an option's own keys stand among those of its defaults list."""
+
 
 def user_folder() -> Path:
     """Return the user's configuration folder, which is on the search path where it exists (``paths/local.yaml``)."""
@@ -28,16 +31,30 @@ def option_names(group: str) -> list[str]:
 
 
 def read_option(group: str, name: str) -> dict[str, Any]:
-    """Return one option's YAML as a plain dict, interpolations left as they are.
+    """Return one option as a plain dict, interpolations left as they are.
+
+    Options of the same group that its defaults list names (``defaults: [uniter, _self_]``) are merged in their order;
+    other groups are not read.
 
     Raises:
         ValueError: if the group has no such option, naming the nearest ones.
     """
+    own = _read(group, name)
+    defaults = [entry for entry in own.pop("defaults", []) if isinstance(entry, str)]
+    if SELF not in defaults:
+        defaults.append(SELF)
+    trees = [own if entry == SELF else read_option(group, entry) for entry in defaults]
+    merged = OmegaConf.to_container(OmegaConf.merge(*trees), resolve=False)
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}
+
+
+def _read(group: str, name: str) -> dict[Any, Any]:
     for folder in _folders(group):
         file = folder.joinpath(*f"{name}.yaml".split("/"))
         if file.is_file():
             tree = OmegaConf.to_container(OmegaConf.create(file.read_text("utf-8")), resolve=False)
-            return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
+            return tree if isinstance(tree, dict) else {}
     raise ValueError(f"{group}={name} is not an option{did_you_mean(name, option_names(group))}")
 
 

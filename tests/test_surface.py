@@ -1,0 +1,87 @@
+"""The public surface, as a snapshot: a change to it is a change to this file."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from vlp.configs import option_names
+from vlp.results import COLUMNS
+
+CONF = Path(__file__).parents[1] / "conf"
+
+OPTIONS = {
+    "callbacks": "default none",
+    "dataset": "nlvr scenes",
+    "debug": "one_batch one_percent overfit profiler",
+    "experiment": "scenes",
+    "hydra/help": "probe train",
+    "hydra/sweeper": "vlp",
+    "logger": "csv tensorboard wandb",
+    "model": "bert lxmert uniter visualbert",
+    "objective": "bert lxmert scenes_bert scenes_lxmert scenes_uniter scenes_visualbert uniter visualbert",
+    "objective/part": "itm mlm mrc_kl",
+    "optimizer": "adamw",
+    "paths": "default",
+    "probe": "nmi pretraining",
+    "size": "base small tiny",
+    "trainer": "auto cpu ddp fsdp gpu",
+}
+
+NAMES = {
+    "vlp.data": "AnnotatedObject Batch Parse Phrase Regions Relation Sample VLDataset open_dataset",
+    "vlp.metrics": (
+        "Estimate InterModalityFlow NormalizedMutualInformation OptimalTransportDistance SampleMean SampleStatistic "
+        "inter_modality_flow normalized_mutual_information optimal_transport_distance"
+    ),
+    "vlp.models": "Encoding LoadReport VLEncoder build build_from_config export_weights load_weights read_record",
+    "vlp.observe": "CaptureError Observer Reducing Site Trace matching record select_layers",
+    "vlp.configs": (
+        "check_targets did_you_mean digest instantiate option_names plugin_packages read_option resolve trust_folder "
+        "trusted_folders user_folder"
+    ),
+}
+
+
+def test_groups_and_options_are_these():
+    own = {"local"}  # a user's, ignored by git
+    groups = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")} - {"."}
+    assert {group: " ".join(name for name in option_names(group) if name not in own) for group in groups} == OPTIONS
+
+
+def test_entry_configs_are_these():
+    assert sorted(path.name for path in CONF.glob("*.yaml")) == ["probe.yaml", "train.yaml"]
+
+
+def test_every_option_says_in_its_first_lines_what_it_is():
+    silent = [
+        str(path.relative_to(CONF))
+        for path in CONF.rglob("*.yaml")
+        if not any(line.startswith("# ") and "@package" not in line for line in path.read_text().splitlines()[:2])
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("group", ["model", "size", "dataset"])
+def test_a_name_in_a_config_is_its_option(group: str):
+    from vlp.configs import read_option
+
+    assert {name: read_option(group, name)["name"] for name in option_names(group)} == {
+        name: name for name in option_names(group)
+    }
+
+
+def test_the_columns_of_results_are_these():
+    assert " ".join(COLUMNS) == (
+        "model size weights dataset probe prober condition metric stage query key layer head label parameter "
+        "value ci_low ci_high n seed prober_seed"
+    )
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_public_names_are_these(module: str):
+    assert " ".join(sorted(importlib.import_module(module).__all__, key=str.lower)) == " ".join(
+        sorted(NAMES[module].split(), key=str.lower)
+    )
