@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def train(config: Config, run_dir: Path) -> Path:
     ckpt_path = checkpoint_to_resume(config, run_dir)
     if ckpt_path is None:
         trainer.validate(module, data, verbose=False)
-    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+    with warnings.catch_warnings():  # it is: `PretrainingData` goes on where the checkpoint stands
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
+        trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return run_dir / "checkpoints" / "last.ckpt"
 
 
