@@ -161,7 +161,7 @@ def wait_until_free(deadline: float) -> None:
 
 
 def test_cells_of_a_sweep_are_processes_of_their_own(command: Command, monkeypatch: pytest.MonkeyPatch):
-    from vlp.commands import cell
+    from vlp.commands import cell, children
 
     started: list[list[str]] = []
 
@@ -171,7 +171,7 @@ def test_cells_of_a_sweep_are_processes_of_their_own(command: Command, monkeypat
         assert "HYDRA_FULL_ERROR" not in environment
         return cell.main(Path(arguments[2]))
 
-    monkeypatch.setattr(cell, "run_child", run_child)
+    monkeypatch.setattr(children, "run_child", run_child)
     monkeypatch.setattr(cell, "die_with_parent", lambda parent: None)
     done = command("probe", "-m", "model=uniter,bert", "weights=random", *SMALLEST)
     assert started == [["-m", "vlp.commands.cell"]] * 2
@@ -180,9 +180,9 @@ def test_cells_of_a_sweep_are_processes_of_their_own(command: Command, monkeypat
 
 
 def test_a_childs_own_words_reach_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from vlp.commands import cell
+    from vlp.commands import children
 
     plan = app.Plan("probe", {}, "0" * 64, str(tmp_path), str(tmp_path), "")
-    monkeypatch.setattr(cell, "run_child", lambda arguments, environment: 137)
-    with pytest.raises(cell.CellError, match=r"^its process ended with status 137$"):
-        cell.carry_out_in_child(plan, {})
+    monkeypatch.setattr(children, "run_child", lambda arguments, environment: 137)
+    with pytest.raises(children.CellError, match=r"^its process ended with status 137$"):
+        children.carry_out_in_child(plan, {})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.conftest import Command
-from vlp.commands import cell
+from vlp.commands import cell, probe
 from vlp.commands.plans import Plan
 from vlp.configs import read_option
 from vlp.results import read_results
@@ -38,7 +38,7 @@ def recipe(in_temporary_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[P
         trained.append(plan)
         return cell.carry_out(plan)
 
-    monkeypatch.setattr(cell, "carry_out_in_child", train)
+    monkeypatch.setattr(probe, "carry_out_in_child", train)
     return trained
 
 

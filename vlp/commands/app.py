@@ -21,7 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vlp.commands.cell import carry_out, carry_out_in_child
+from vlp.commands.cell import carry_out
+from vlp.commands.children import carry_out_in_child
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
 from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training

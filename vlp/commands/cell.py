@@ -9,22 +9,15 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from vlp.commands.children import PARENT, error_file, finished_cell, store_of
 from vlp.commands.messages import report
 from vlp.commands.plans import Plan
-from vlp.commands.processes import die_with_parent, locked, run_child
+from vlp.commands.processes import die_with_parent, locked
 from vlp.commands.records import RunRecord, read_record
 from vlp.commands.weights import CHECKPOINT, is_trained
 from vlp.configs import trust_folder
-from vlp.results import CellStore
 
 log = logging.getLogger(__name__)
-
-PARENT = "VLP_PARENT"
-"""Environment variable with the process that a child belongs to."""
-
-
-class CellError(RuntimeError):
-    """A cell failed in its own process; the message is what it said."""
 
 
 def carry_out(plan: Plan) -> Path:
@@ -33,24 +26,6 @@ def carry_out(plan: Plan) -> Path:
         trust_folder(folder)
     _quieten_lightning()
     return train(plan) if plan.entry == "train" else probe(plan)
-
-
-def carry_out_in_child(plan: Plan, environment: dict[str, str]) -> Path:
-    """Do what ``plan`` says in a fresh process, unless it is done.
-
-    Raises:
-        CellError: if it failed.
-    """
-    if plan.entry == "probe" and (finished := _finished(plan)):
-        return finished
-    with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
-        path = Path(folder) / "plan.json"
-        plan.save(path)
-        status = run_child(["-m", "vlp.commands.cell", str(path)], {**environment, PARENT: str(os.getpid())})
-        said = _error_file(path)
-        if status != 0:
-            raise CellError(said.read_text("utf-8") if said.is_file() else f"its process ended with status {status}")
-    return Path(plan.run_dir) if plan.entry == "train" else _store(plan).path(plan.cell)
 
 
 def train(plan: Plan) -> Path:
@@ -63,6 +38,9 @@ def train(plan: Plan) -> Path:
 
     run_dir = Path(plan.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
+    if joins_another():
+        run_training(plan.config, run_dir)
+        return run_dir
     with locked(run_dir.parent / f".{run_dir.name}.lock", f"another process trains in {run_dir}; waiting for it"):
         goes_on = plan.config.get("resume") == "auto" and not plan.config.get("ckpt_path")
         if goes_on and is_trained(plan):
@@ -79,11 +57,15 @@ def train(plan: Plan) -> Path:
 
 def probe(plan: Plan) -> Path:
     """Measure one cell into the store; a finished one is left as it is unless ``force`` is set."""
-    if finished := _finished(plan):
+    if finished := finished_cell(plan):
         return finished
     from vlp.commands.probe import measure
 
-    store = _store(plan)
+    if joins_another():
+        with tempfile.TemporaryDirectory(prefix="vlp-") as unused:
+            measure(plan, Path(unused))
+        return store_of(plan).path(plan.cell)
+    store = store_of(plan)
     with locked(store.root / f".{plan.cell}.lock", f"another process measures cell {plan.cell}; waiting for it"):
         if plan.force or not store.is_finished(plan.cell):
             with store.writing(plan.cell) as folder:
@@ -91,13 +73,9 @@ def probe(plan: Plan) -> Path:
     return store.path(plan.cell)
 
 
-def _finished(plan: Plan) -> Path | None:
-    """Return the folder of a cell that need not be measured, None of one that must."""
-    store = _store(plan)
-    if plan.force or not store.is_finished(plan.cell):
-        return None
-    log.info("cell %s is finished; force=true measures it again", plan.cell)
-    return store.path(plan.cell)
+def joins_another() -> bool:
+    """Whether Lightning started this process to share another's work (ddp), which holds the lock and writes results."""
+    return int(os.environ.get("LOCAL_RANK", 0)) > 0
 
 
 def _quieten_lightning() -> None:
@@ -106,10 +84,6 @@ def _quieten_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Experiment logs directory")
     warnings.filterwarnings("ignore", message=r".isinstance\(treespec, LeafSpec\)", category=FutureWarning)
-
-
-def _store(plan: Plan) -> CellStore:
-    return CellStore(Path(plan.outputs) / "cells")
 
 
 def _check_same(plan: Plan) -> None:
@@ -123,10 +97,6 @@ def _check_same(plan: Plan) -> None:
         )
 
 
-def _error_file(plan: Path) -> Path:
-    return plan.with_suffix(".error")
-
-
 def main(path: Path) -> int:
     """Carry out the plan in the file ``path``; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
@@ -136,7 +106,7 @@ def main(path: Path) -> int:
         carry_out(Plan.load(path))
     except Exception as error:  # noqa: BLE001 - handed to the process that waits for this one
         message = report(error)
-        _error_file(path).write_text(message, "utf-8")
+        error_file(path).write_text(message, "utf-8")
         return 1
     return 0
 

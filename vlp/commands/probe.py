@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 
+from vlp.commands.children import carry_out_in_child
 from vlp.commands.identity import path_digest
 from vlp.commands.loggers import build_loggers, log_rows
 from vlp.commands.plans import Plan, Weights
@@ -175,8 +176,6 @@ def _arguments(probe: Config) -> dict[str, Any]:
 
 def _train(weights: Weights) -> None:
     assert weights.training is not None
-    from vlp.commands.cell import carry_out_in_child
-
     training = weights.training
     expected = training.config.get("expected_time")
     log.warning(
