@@ -1,5 +1,8 @@
 """Peak memory of a pass beyond the model itself, each contender in a fresh process (the heap's history doubles it).
 
+Tensors are mapped one by one and pages stay small, so that what counts is memory in use, not how the heap happened to
+break up: without this the same pass differs from itself by a quarter.
+
 python -m benchmarks.memory CONTENDER LENGTH     # one figure, as JSON
 """
 
@@ -12,7 +15,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.goals import Goal
 
@@ -21,6 +26,8 @@ OVER_PLAIN = {56: 1.5, 112: 1.3, 224: 1.5}
 OVER_STORED = {112: 0.5, 224: 0.5}
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
+LIVE_MEMORY_ONLY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+PR_SET_THP_DISABLE = 41
 
 
 def measure(rounds: int | None = None) -> list[Goal]:
@@ -44,7 +51,8 @@ def measure(rounds: int | None = None) -> list[Goal]:
 
 def _in_fresh_process(contender: str, length: int) -> int:
     command = [sys.executable, "-m", "benchmarks.memory", contender, str(length)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | LIVE_MEMORY_ONLY
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     return int(json.loads(done.stdout)["growth"])
@@ -52,29 +60,36 @@ def _in_fresh_process(contender: str, length: int) -> int:
 
 def _plain(length: int) -> Callable[[], object]:
     from benchmarks.passes import plain
-    from benchmarks.subjects import Tokens, our_bert, their_bert
 
-    model, tokens = our_bert(their_bert("sdpa")), Tokens.draw(length)
-    plain(model, Tokens.draw(8, batch_size=1))
-    return lambda: plain(model, tokens)
+    return _ready(plain, _our_bert(), length)
 
 
 def _streamed(length: int) -> Callable[[], object]:
     from benchmarks.passes import streamed
-    from benchmarks.subjects import Tokens, our_bert, their_bert
 
-    model, tokens = our_bert(their_bert("sdpa")), Tokens.draw(length)
-    streamed(model, Tokens.draw(8, batch_size=1))
-    return lambda: streamed(model, tokens)
+    return _ready(streamed, _our_bert(), length)
 
 
 def _stored(length: int) -> Callable[[], object]:
     from benchmarks.passes import stored
-    from benchmarks.subjects import Tokens, their_bert
+    from benchmarks.subjects import their_bert
 
-    model, tokens = their_bert("eager"), Tokens.draw(length)
-    stored(model, Tokens.draw(8, batch_size=1), with_nmi=False)
-    return lambda: stored(model, tokens, with_nmi=False)
+    return _ready(partial(stored, with_nmi=False), their_bert("eager"), length)
+
+
+def _our_bert() -> Any:
+    from vlp.models import build
+
+    return build("bert", size="base").requires_grad_(False)
+
+
+def _ready(run: Callable[..., object], model: Any, length: int) -> Callable[[], object]:
+    """Return a pass over ``length`` tokens after a short one, in which libraries set themselves up."""
+    from benchmarks.subjects import Tokens
+
+    tokens = Tokens.draw(length)
+    run(model, Tokens.draw(8, batch_size=1))
+    return lambda: run(model, tokens)
 
 
 CONTENDERS = {"plain": _plain, "streamed": _streamed, "stored": _stored}
@@ -99,4 +114,5 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     print(json.dumps({"growth": growth(CONTENDERS[sys.argv[1]](int(sys.argv[2])))}))
