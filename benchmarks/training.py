@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.goals import Goal
 from benchmarks.timing import interleave, ratio
-from vlp.configs import instantiate, read_option
+from vlp.configs import instantiate, read_option, resolve
 from vlp.data.collate import lengths_mask, pad
 from vlp.data.masking import IGNORE
 from vlp.data.ordering import TrainingOrder
@@ -168,4 +168,5 @@ def cpu_flags() -> set[str]:
 
 
 def _optimizer() -> Any:
-    return instantiate(read_option("optimizer", "adamw"), _key_="optimizer")
+    tree = resolve({"optimizer": read_option("optimizer", "adamw"), "size": read_option("size", "base")})
+    return instantiate(tree["optimizer"], _key_="optimizer")

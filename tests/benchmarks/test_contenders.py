@@ -1,0 +1,96 @@
+"""The contenders of a benchmark do the same work: checked at a small size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+from sklearn.metrics import normalized_mutual_info_score
+
+from benchmarks import memory, nmi, training
+from benchmarks.passes import plain, scikit_learn_nmi, stored, streamed
+from benchmarks.subjects import Tokens, our_bert, their_bert
+from vlp.data.masking import IGNORE
+from vlp.models import VLEncoder
+
+THEIRS = {
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "vocab_size": 200,
+    "max_position_embeddings": 80,
+}
+OURS = {"width": 32, "heads": 4, "feed_forward": 48, "layers": 3, "positions": 80}
+
+
+@pytest.fixture(scope="module")
+def berts() -> tuple[transformers.BertModel, VLEncoder]:
+    theirs = their_bert("eager", **THEIRS)
+    return theirs, our_bert(theirs, **OURS)
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Tokens:
+    return Tokens.draw(24, batch_size=4, vocab_size=200)
+
+
+def test_streamed_and_stored_measurements_are_the_same(berts: tuple, tokens: Tokens):
+    theirs, ours = berts
+    live, kept = streamed(ours, tokens), stored(theirs, tokens)
+    torch.testing.assert_close(live.mass, kept.mass, rtol=0, atol=1e-6)
+    torch.testing.assert_close(live.path, kept.path, rtol=0, atol=1e-6)
+    torch.testing.assert_close(live.means, kept.means, rtol=0, atol=1e-2)
+    assert live.nmi.shape == kept.nmi.shape == (4, 4)
+
+
+def test_both_plain_forwards_compute_the_same_states(berts: tuple, tokens: Tokens):
+    theirs, ours = berts
+    torch.testing.assert_close(plain(ours, tokens).text, plain(theirs, tokens).last_hidden_state, rtol=0, atol=1e-5)
+
+
+def test_the_loop_gives_scikit_learns_value_of_what_counts(tokens: Tokens):
+    apart = tokens.is_vision[..., None] * 100.0 + torch.rand(4, 24, 6)
+    apart[:, 0] = 1e6  # [CLS] does not count
+    values = scikit_learn_nmi([apart], tokens)
+    assert values.shape == (1, 4)
+    assert (values == normalized_mutual_info_score([0, 1], [1, 0])).all()
+
+
+def test_accuracy_of_nmi_is_measured_beside_scikit_learns_own():
+    tokens = Tokens.draw(24, batch_size=12)
+    mask = torch.ones_like(tokens.content)
+    parted = nmi.parted(torch.randn(12, 24, 16), tokens.is_vision, mask)
+    assert nmi.agreement(*parted).is_met
+    figures = {goal.name: goal for goal in nmi.accuracy(*parted)}
+    assert figures["NMI: labels that differ from the same starts"].value == 0
+    assert figures["NMI: difference at equal labels"].is_met
+
+
+def test_pairs_have_the_stated_lengths_and_share_of_hidden_words():
+    pairs = training.Pairs.draw(800, feature_width=2, vocab_size=200)
+    lengths = torch.tensor([len(ids) for ids in pairs.input_ids]).float()
+    assert lengths.mean().item() == pytest.approx(training.MEAN, abs=0.5)
+    assert lengths.max() <= training.LONGEST
+    labels = torch.cat(pairs.labels)
+    assert (labels != IGNORE).double().mean().item() == pytest.approx(training.MASKED, abs=0.02)
+    assert (torch.cat(pairs.input_ids)[labels != IGNORE] == training.MASK_ID).all()
+    assert (labels[labels != IGNORE] > training.MASK_ID).all()
+
+
+def test_both_trainings_run_and_ours_pads_less():
+    pairs = training.Pairs.draw(64, feature_width=20, vocab_size=200)
+    training.peer(pairs, **THEIRS)()
+    ours = training.ours(pairs, None, size="tiny", vocab_size=200, **OURS)
+    ours()
+    training.ours(pairs, torch.bfloat16, size="tiny", vocab_size=200, **OURS)()
+    drawn = sum(pairs.batch(range(start, start + 16)).inputs.input_ids.numel() for start in range(0, 64, 16))
+    bucketed = sum(batch.inputs.input_ids.numel() for batch in ours.args[-1])
+    assert bucketed < drawn
+    assert sum(int(batch.inputs.text_mask.sum()) for batch in ours.args[-1]) == sum(map(len, pairs.input_ids))
+
+
+@pytest.mark.skipif(not memory.CLEAR.exists(), reason="peaks are read from /proc, which Linux has")
+def test_growth_is_what_a_run_holds_at_its_peak():
+    grown = memory.growth(lambda: torch.ones(8_000_000).sum())
+    assert grown == pytest.approx(32e6, rel=0.1)
