@@ -28,7 +28,7 @@ TINY = [
 
 
 def config(*overrides):
-    quiet = ("+trainer.enable_progress_bar=false", "~callbacks.progress", "dataset.num_workers=0")
+    quiet = ("trainer.enable_progress_bar=false", "dataset.num_workers=0")
     with initialize_config_module("vlp.conf", version_base="1.3"):
         composed = compose("train", overrides=["experiment=scenes", *TINY, *quiet, *overrides])
         return OmegaConf.to_container(composed, resolve=True)
