@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vlp.commands.cell import carry_out
+from vlp.commands.cell import carry_out, joins_another
 from vlp.commands.children import carry_out_in_child
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
@@ -94,7 +94,7 @@ class Task:
         if self.plan is None:
             return
         folder, run_dir = carry_out(self.plan), Path(self.plan.run_dir)
-        if self.entry == "probe":
+        if self.entry == "probe" and not joins_another():
             link_cell(folder, run_dir)
             show_cell(folder, run_dir)
             sys.stdout.write(f"results: {gather(run_dir)}\n")

@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from torch.utils.data import DataLoader
 
 from vlp.commands.children import carry_out_in_child
 from vlp.commands.identity import path_digest
@@ -45,6 +46,22 @@ class Subjects:
     encoder: VLEncoder
     control: VLEncoder
     tokenizer: CaptionTokenizer
+
+
+class ProbeData(pl.LightningDataModule):
+    """Gives each process its share of the samples: the loader is made when the number of processes is known.
+
+    Args:
+        loader: makes the loader.
+    """
+
+    def __init__(self, loader: Callable[[], DataLoader[Any]]) -> None:
+        super().__init__()
+        self.loader = loader
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return this process's batches."""
+        return self.loader()
 
 
 def measure(plan: Plan, folder: Path) -> None:
@@ -141,7 +158,8 @@ def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjec
         default_root_dir=config["run"]["dir"],
     )
     loading = config["dataset"]["batch_size"], config["dataset"]["num_workers"]
-    trainer.test(probe, probe.loader(dataset, subjects.tokenizer, *loading), verbose=False)
+    data = ProbeData(lambda: probe.loader(dataset, subjects.tokenizer, *loading))
+    trainer.test(probe, data, verbose=False)
 
 
 def subject_of(config: Config, weights: Weights) -> Subject:
