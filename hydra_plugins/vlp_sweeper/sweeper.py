@@ -17,7 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from vlp.results import gather
+from vlp.results import forget_cells, gather
 
 EXPERIMENT = "experiment"
 
@@ -51,6 +51,7 @@ class ExperimentSweeper(BasicSweeper):
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
+        forget_cells(folder)
         returns = self._launch(cells)
         gather(folder)
         _raise_failed(cells, [job for batch in returns for job in batch])

@@ -77,6 +77,11 @@ def test_a_sweep_without_experiment_is_the_product(command: Command, plans: list
     assert asked(plans) == ONES
 
 
+def test_the_flag_may_stand_anywhere(command: Command, plans: list[Plan]):
+    command("probe", "weights=random", "-m", "model=uniter,lxmert", "seed=0,1")
+    assert asked(plans) == ONES
+
+
 def test_a_list_that_expands_to_nothing_is_an_error(command: Command, plans: list[Plan]):
     answer = command("probe", "-m", "weights=random", "model=glob(nothing*)")
     assert answer.status == 1

@@ -30,7 +30,7 @@ from vlp.commands.processes import devices_for
 from vlp.commands.records import command_line
 from vlp.commands.weights import find_weights
 from vlp.configs import check_targets, read_option, trust_folder
-from vlp.results import gather, link_cell, show_cell
+from vlp.results import forget_cells, gather, link_cell, show_cell
 
 HYDRA_OWN = ("hydra.", "hydra_plugins.")
 
@@ -50,8 +50,9 @@ def run(entry: str) -> None:
     overrides: Sequence[str] = ()
     task = Task(entry, command_line(), os.environ.get(FULL_ERROR))
     try:
-        arguments, _ = get_args_parser().parse_known_args()
+        arguments, _ = get_args_parser().parse_known_intermixed_args()
         overrides = list(arguments.overrides)
+        sys.argv[1:] = [*(text for text in sys.argv[1:] if text not in overrides), *overrides]  # flags first, for Hydra
         check_experiments(entry, overrides, arguments.config_dir)
         with _raising_errors(), _checking_hydra():
             hydra.main(config_path="pkg://vlp.conf", config_name=entry, version_base="1.3")(task)()
@@ -95,6 +96,7 @@ class Task:
             return
         folder, run_dir = carry_out(self.plan), Path(self.plan.run_dir)
         if self.entry == "probe" and not joins_another():
+            forget_cells(run_dir)
             link_cell(folder, run_dir)
             show_cell(folder, run_dir)
             sys.stdout.write(f"results: {gather(run_dir)}\n")

@@ -1,41 +1,19 @@
-"""The tidy table and the store of finished cells."""
+"""The tidy table."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from vlp.results import (
-    COLUMNS,
-    CellStore,
-    Record,
-    Row,
-    Subject,
-    concatenate,
-    gather,
-    link_cell,
-    read_results,
-    short_name,
-    show_cell,
-    write_records,
-    write_results,
-)
+from tests.results.examples import ROW, SUBJECT, table
+from vlp.results import COLUMNS, Record, concatenate, read_results, short_name, write_records
 
-SUBJECT = Subject("uniter", "tiny", "scenes-0123abcd", "scenes", "nmi", "", seed=0)
-ROW = Row("model", "nmi", 0.25, n=16, stage="joint", query="joint", layer=1, ci_low=0.2, ci_high=0.3)
 HEADER = (
     "model,size,weights,dataset,probe,prober,condition,metric,stage,query,key,layer,head,label,parameter,"
     "value,ci_low,ci_high,n,seed,prober_seed"
 )
-
-
-def table(folder: Path, *rows: Row, subject: Subject = SUBJECT) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_results(folder / "results.csv", subject, rows)
-    return folder / "results.csv"
 
 
 def test_the_columns_are_the_public_ones(tmp_path: Path):
@@ -124,79 +102,15 @@ def test_tables_are_concatenated_each_line_once(tmp_path: Path):
     assert [record.layer for record in read_results(tmp_path / "all.csv")] == [1, 2]
 
 
+def test_cells_that_differ_in_what_no_column_says_stand_side_by_side(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    first, second = table(tmp_path / "a", ROW), table(tmp_path / "b", replace(ROW, value=0.5, n=3))
+    concatenate([first, second], tmp_path / "all.csv")
+    assert [record.n for record in read_results(tmp_path / "all.csv")] == [16, 3]
+    assert "cells differ in what no column says; one of the rows: model=uniter" in caplog.text
+
+
 def test_a_short_name_has_eight_digits_and_nothing_that_hydra_cannot_parse():
     assert short_name("my best=model, v2", "0123456789abcdef") == "my_best_model__v2-01234567"
-
-
-def finished(store: CellStore, cell: str, row: Row = ROW) -> Path:
-    with store.writing(cell) as folder:
-        table(folder, row)
-        (folder / "figures").mkdir()
-        (folder / "run.json").write_text("{}")
-    return store.path(cell)
-
-
-def test_a_cell_appears_when_it_is_whole(tmp_path: Path):
-    store = CellStore(tmp_path / "cells")
-    with store.writing("0123456789ab") as folder:
-        table(folder, ROW)
-        assert not store.path("0123456789ab").exists()
-        (folder / "run.json").write_text("{}")
-    assert store.is_finished("0123456789ab")
-    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
-
-
-def test_a_cell_that_fails_leaves_nothing(tmp_path: Path):
-    store = CellStore(tmp_path / "cells")
-    with pytest.raises(ZeroDivisionError), store.writing("0123456789ab"):
-        raise ZeroDivisionError
-    assert list(store.root.iterdir()) == []
-
-
-def test_what_a_kill_left_behind_is_no_cell_and_is_removed(tmp_path: Path):
-    store = CellStore(tmp_path / "cells")
-    (store.root / ".0123456789ab-dead").mkdir(parents=True)
-    (store.root / ".ffffffffffff-busy").mkdir()
-    assert not store.is_finished("0123456789ab")
-    finished(store, "0123456789ab")
-    assert sorted(path.name for path in store.root.iterdir()) == [".ffffffffffff-busy", "0123456789ab"]
-
-
-def test_measuring_again_replaces_the_cell(tmp_path: Path):
-    store = CellStore(tmp_path / "cells")
-    finished(store, "0123456789ab")
-    path = finished(store, "0123456789ab", replace(ROW, value=0.5))
-    assert read_results(path / "results.csv")[0].value == 0.5
-    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
-
-
-def test_a_run_links_its_cells_and_gathers_their_tables(tmp_path: Path):
-    store = CellStore(tmp_path / "outputs" / "cells")
-    run = tmp_path / "outputs" / "sweeps" / "now"
-    for index, cell in enumerate(("aaaaaaaaaaaa", "bbbbbbbbbbbb")):
-        link = link_cell(finished(store, cell, replace(ROW, layer=index)), run)
-        assert os.readlink(link) == f"../../../cells/{cell}"
-    assert gather(run) == run / "results.csv"
-    assert [record.layer for record in read_results(run / "results.csv")] == [0, 1]
-
-
-def test_links_survive_moving_the_outputs(tmp_path: Path):
-    link_cell(finished(CellStore(tmp_path / "outputs" / "cells"), "aaaaaaaaaaaa"), tmp_path / "outputs" / "run")
-    (tmp_path / "outputs").rename(tmp_path / "moved")
-    assert (tmp_path / "moved" / "run" / "cells" / "aaaaaaaaaaaa" / "results.csv").is_file()
-
-
-def test_linking_twice_is_linking_once(tmp_path: Path):
-    cell = finished(CellStore(tmp_path / "cells"), "aaaaaaaaaaaa")
-    for _ in range(2):
-        link_cell(cell, tmp_path / "run")
-        show_cell(cell, tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["cells", "figures", "run.json"]
-    assert [path.name for path in (tmp_path / "run" / "cells").iterdir()] == ["aaaaaaaaaaaa"]
-
-
-def test_a_run_without_cells_has_no_table(tmp_path: Path):
-    assert gather(tmp_path) is None
 
 
 def test_writing_records_checks_them_too(tmp_path: Path):
