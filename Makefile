@@ -16,7 +16,7 @@ PYTHON := $(ENV)/bin/python
 # One stamp for each place a clone stands in, since an editable install points there.
 STAMP := $(ENV)/.vlp-installed-$(shell pwd | cksum | cut -d' ' -f1)
 # Two test processes on two cores: one thread each is faster than two threads each.
-PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --durations=10 --durations-min=5
 
 .PHONY: env demo test test-slow seeds lint bench help
 
