@@ -22,14 +22,16 @@ from vlp.pretraining import PretrainingModule
 
 
 class HeldOutCurves(pl.Callback):
-    """Logs two curves at each validation, over the first pairs of it.
+    """Logs two curves at each validation.
 
     ``val/mlm_mean_image``: the masked-word loss in nats when every region has the mean feature, to be read beside
-    ``val/mlm``. ``val/nmi_layer_K``: how far text and vision lie apart at the output of layer K (0: embeddings) of a
-    single-stream model, or of the cross layers of a dual-stream one (VALUE section 4.1). Neither for a text-only model.
+    ``val/mlm``: same words, same pairs. ``val/nmi_layer_K``: how far text and vision lie apart at the output of layer K
+    (0: embeddings) of a single-stream model, or of the cross layers of a dual-stream one (VALUE section 4.1), on pairs
+    as training sees them, masked and half of them mismatched; the probe ``nmi`` is put to whole, matched ones. Neither
+    for a text-only model.
 
     Args:
-        num_samples: pairs looked at.
+        num_samples: pairs whose states are clustered.
     """
 
     def __init__(self, num_samples: int = 256) -> None:
@@ -59,10 +61,12 @@ class HeldOutCurves(pl.Callback):
     ) -> None:
         """Look at a batch."""
         assert isinstance(module, PretrainingModule)
-        if self.num_seen >= self.num_samples or self.mean_F is None:
+        if self.mean_F is None:
+            return
+        self._see_words(module, batch)
+        if self.num_seen >= self.num_samples:
             return
         self.num_seen += len(batch) * trainer.world_size
-        self._see_words(module, batch)
         tokenizer = trainer.datamodule.val_pairs.tokenizer  # type: ignore[attr-defined]
         is_end = (batch.inputs.input_ids == tokenizer.cls_id) | (batch.inputs.input_ids == tokenizer.sep_id)
         self._see_fusion(module.encoder, batch, batch.inputs.text_mask & ~is_end)

@@ -99,6 +99,7 @@ class PretrainingModule(pl.LightningModule):
         self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
         self.record = dict(record or {})
         self.pending: dict[str, Tensor] = {}
+        self.logged_step = 0
         self.train()
 
     @property
@@ -131,7 +132,7 @@ class PretrainingModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: object, batch: PretrainingBatch, batch_idx: int) -> None:
         """Log the losses of every nth step; `log` would repeat those of objectives this step was not for."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self.global_step % every == 0:
+        if self.global_step % every == 0 and self.global_step != self.logged_step:
             self._log_losses()
 
     def validation_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
@@ -153,7 +154,7 @@ class PretrainingModule(pl.LightningModule):
 
     def _log_losses(self) -> None:
         values = {name: value.item() for name, value in self.pending.items()}
-        self.pending = {}
+        self.pending, self.logged_step = {}, self.global_step
         for logger in self.loggers if values else ():
             logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
 
@@ -178,8 +179,11 @@ def linear_schedule(step: int, warmup: int, total: int) -> float:
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Return the parameters in two groups: matrices, and those never decayed (biases, norms, single vectors)."""
+    """Return the parameters in two groups: matrices, and those never decayed (biases, norms, single vectors).
+
+    UNITER's released code decays its two region norms, because of their names; we do not.
+    """
     trained = [p for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.ndim > 1]
-    spared = [p for p in trained if p.ndim <= 1]
+    decayed = [p for p in trained if p.squeeze().ndim > 1]
+    spared = [p for p in trained if p.squeeze().ndim <= 1]
     return [group for group in ({"params": decayed}, {"params": spared, "weight_decay": 0.0}) if group["params"]]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from tests.data.worlds import HandMade
 from vlp.data.masking import IGNORE, PairMismatch, RegionMasking, TextMasking
 from vlp.data.ordering import Place
 from vlp.data.pairs import PretrainingPairs
+from vlp.data.sample import Regions
 from vlp.data.tokenisation import open_tokenizer
 
 
@@ -117,3 +120,12 @@ def test_one_image_alone_has_no_mismatch():
     with pytest.raises(ValueError) as error:
         examples({"itm": PairMismatch(1.0)}, size=1)
     assert str(error.value) == "hand_made split=train: no other image than 'image0'"
+
+
+def test_an_image_without_regions_cannot_be_masked():
+    data = HandMade(1)
+    sample = replace(data[0], regions=Regions(torch.zeros(0, 4), torch.zeros(0, 4)))
+    data.__class__ = type("Empty", (HandMade,), {"__getitem__": lambda self, index: sample})
+    with pytest.raises(ValueError) as error:
+        PretrainingPairs(data, open_tokenizer(), {"mrc": RegionMasking()}).example(Place(0, 0))
+    assert str(error.value) == "sample 'sample0' has no regions, which masked region modelling needs"

@@ -66,3 +66,25 @@ def test_held_out_pairs_are_seen_exactly_once_whatever_the_number_of_processes(w
         assert len(list(order)) == len(order)
         seen += sum(indices(order), [])
     assert sorted(seen) == list(range(23))
+
+
+def test_all_processes_have_the_same_task_in_a_step():
+    orders = [TrainingOrder(800, 8, seed=0, tasks={"mlm": 1.0, "itm": 1.0}, rank=r, world_size=2) for r in range(2)]
+    first, second = ([batch[0].tasks for batch in order] for order in orders)
+    assert first == second
+    assert set(first) == {("mlm",), ("itm",)}
+
+
+def test_lengths_are_asked_once():
+    asked = []
+    order = TrainingOrder(64, 8, seed=0, length=lambda index: asked.append(index) or index % 5)
+    for epoch in range(3):
+        order.batches(epoch)
+    assert sorted(asked) == list(range(64))
+
+
+def test_batches_of_one_step_are_for_one_objective():
+    order = TrainingOrder(1200, 8, seed=0, tasks={"mlm": 1.0, "itm": 1.0}, batches_a_step=3)
+    drawn = [batch[0].tasks for batch in order]
+    assert all(len(set(drawn[start : start + 3])) == 1 for start in range(0, len(drawn), 3))
+    assert len(set(drawn)) == 2

@@ -71,3 +71,9 @@ def test_moving_a_batch_moves_every_tensor():
     moved = pairs()[places()].to("meta")
     assert {t.device.type for t in tensors(moved)} == {"meta"}
     assert moved.inputs.features.device.type == "meta"
+
+
+def test_pinning_a_batch_pins_every_tensor(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self.to("meta"))
+    pinned = pairs()[places()].pin_memory()
+    assert {t.device.type for t in tensors(pinned)} == {"meta"}

@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from vlp.data.scenes.lexicon import WORDS
-from vlp.data.tokenisation import SPECIAL_TOKENS, open_tokenizer, shipped_vocab_size
+from vlp.data.tokenisation import SPECIAL_TOKENS, CaptionTokenizer, open_tokenizer, shipped_vocab_size
 
 FROZEN = "ef95be23bef2ee532e29aca27fb29c4afe53abef018d5a264b6ef64c5e319c1b"
 
@@ -96,3 +97,19 @@ def test_a_missing_folder_is_named():
 
 def test_token_types_are_one_segment():
     assert torch.equal(open_tokenizer().encode("a dog").token_types, torch.zeros(4, dtype=torch.long))
+
+
+def test_truncation_and_padding_of_a_tokenizers_file_are_turned_off():
+    shipped = open_tokenizer()
+    tokenizer = Tokenizer.from_str(shipped._tokenizer.to_str())
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=50)
+    caption = "a red dog is left of a blue car ."
+    assert CaptionTokenizer(tokenizer).encode(caption).input_ids.tolist() == shipped.encode(caption).input_ids.tolist()
+
+
+@pytest.mark.parametrize(("words", "ids"), [(["Paris", "paris"], [5, 6]), (["paris", "P", "##P"], [5, 5])])
+def test_a_vocabulary_file_is_cased_if_it_has_words_with_capitals(words, ids, tmp_path):
+    file = tmp_path / "vocab.txt"
+    file.write_text("\n".join([*SPECIAL_TOKENS, *words]))
+    assert open_tokenizer(str(file)).encode("Paris paris").input_ids.tolist()[1:-1] == ids

@@ -78,3 +78,18 @@ def test_observers_get_no_gradient():
 )
 def test_a_site_has_a_short_name(site, text):
     assert str(site) == text
+
+
+def test_attention_with_another_number_of_heads_is_refused():
+    watch = Watch([Wanting(MAP)], [MAP], num_heads=4)
+    with pytest.raises(CaptureError) as error:
+        watch.attention(MAP, torch.full((1, 3, 2, 2), 0.5))
+    assert str(error.value) == f"attention at {MAP} has 3 heads, expected 4"
+
+
+def test_rows_are_checked_in_every_sample():
+    weights = torch.full((2, 3, 2, 2), 0.5)
+    weights[1, 0, 1, 0] = torch.nan
+    with pytest.raises(CaptureError) as error:
+        Watch([Wanting(MAP)], [MAP]).attention(MAP, weights)
+    assert str(error.value) == f"attention rows at {MAP} differ from a sum of 1 by nan"

@@ -98,6 +98,7 @@ class PretrainingData(pl.LightningDataModule):
             seed=self.seed,
             length=self.train_pairs.length,
             tasks=self.task_weights,
+            batches_a_step=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
             rank=rank,
             world_size=world_size,
             epoch=self.position[0],

@@ -180,7 +180,7 @@ class RegionMasking:
 
     def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
         """Hide regions of the image."""
-        if example.regions is None:
+        if example.regions is None or not len(example.regions):
             raise ValueError(f"sample {example.sample.sample_id!r} has no regions, which masked region modelling needs")
         count = len(example.regions)
         chosen = torch.from_numpy(generator.random(count) < self.probability)

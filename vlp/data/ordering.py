@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -34,7 +35,9 @@ class TrainingOrder(Sampler[list[Place]]):
         batch_size: pairs a batch.
         seed: of the order.
         length: length of a pair's text in any unit, for bucketing; None to leave lengths mixed.
-        tasks: with weights, one is drawn a batch (UNITER's sampling); without, every batch is for all objectives.
+        tasks: with weights, one is drawn a step, the same for all processes (UNITER's sampling); without, every batch
+            is for all objectives.
+        batches_a_step: batches accumulated for one step of the optimiser.
         rank, world_size: this process and how many there are.
 
     Raises:
@@ -46,6 +49,7 @@ class TrainingOrder(Sampler[list[Place]]):
     seed: int
     length: Callable[[int], int] | None = None
     tasks: dict[str, float] = field(default_factory=dict)
+    batches_a_step: int = 1
     rank: int = 0
     world_size: int = 1
     epoch: int = 0
@@ -76,19 +80,26 @@ class TrainingOrder(Sampler[list[Place]]):
         count = len(self) * self.world_size
         order = generator.permutation(self.size)[: count * self.batch_size]
         if self.length is not None:
-            order = self._bucketed(order, self.length)
+            order = self._bucketed(order)
         batches = order.reshape(count, self.batch_size)[generator.permutation(count)]
-        tasks = self._draw_tasks(generator, count)
-        mine = range(self.rank, count, self.world_size)
-        return [[Place(epoch, int(index), tasks[k]) for index in batches[k]] for k in mine]
+        tasks = self._draw_tasks(generator, len(self))
+        mine = batches[self.rank :: self.world_size]
+        return [[Place(epoch, int(i), task) for i in batch] for batch, task in zip(mine, tasks, strict=True)]
 
-    def _bucketed(self, order: np.ndarray, length: Callable[[int], int]) -> np.ndarray:
-        lengths = np.fromiter((length(int(index)) for index in order), dtype=np.int64, count=len(order))
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        """Length of every pair; a dataset may have to make its captions to tell, so it is asked once."""
+        assert self.length is not None
+        return np.fromiter(map(self.length, range(self.size)), dtype=np.int64, count=self.size)
+
+    def _bucketed(self, order: np.ndarray) -> np.ndarray:
         pool = np.arange(len(order)) // (POOL * self.batch_size)
-        return order[np.lexsort((lengths, pool))]
+        return order[np.lexsort((self._lengths[order], pool))]
 
     def _draw_tasks(self, generator: np.random.Generator, count: int) -> Sequence[tuple[str, ...]]:
         if not self.tasks:
             return [()] * count
         names, weights = list(self.tasks), np.array(list(self.tasks.values()))
-        return [(names[k],) for k in generator.choice(len(names), size=count, p=weights / weights.sum())]
+        num_steps = -(-count // self.batches_a_step)
+        drawn = generator.choice(len(names), size=num_steps, p=weights / weights.sum())
+        return [(names[drawn[batch // self.batches_a_step]],) for batch in range(count)]

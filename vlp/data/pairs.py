@@ -6,7 +6,7 @@ on the worker that prepares it nor on what was prepared before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -53,17 +53,20 @@ class PretrainingBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PretrainingBatch:
         """Return the batch with every tensor on ``device``."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in values.items()
-            if isinstance(value, Tensor | Batch)
-        }
-        return replace(self, **moved)
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> PretrainingBatch:
+        """Return the batch in page-locked memory; without this method a loader leaves it where it is."""
+        return self._map(lambda value: value.pin_memory())
 
     def concerns(self, task: str) -> bool:
         """Return whether ``task`` is asked of this batch."""
         return not self.tasks or task in self.tasks
+
+    def _map(self, function: Callable[[Any], Any]) -> PretrainingBatch:
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        present = {name: value for name, value in values.items() if isinstance(value, Tensor | Batch)}
+        return replace(self, **{name: function(value) for name, value in present.items()})
 
 
 class PretrainingPairs(Dataset[PretrainingBatch]):

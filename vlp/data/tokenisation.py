@@ -52,7 +52,8 @@ class CaptionTokenizer:
     """WordPiece with [CLS] in front and [SEP] behind.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer` that adds no special tokens of its own.
+        tokenizer: a `tokenizers.Tokenizer` that adds no special tokens of its own; its truncation and padding are
+            turned off.
         source: what `open_tokenizer` was given; recorded with the weights.
 
     Raises:
@@ -61,6 +62,8 @@ class CaptionTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, source: str | None = None) -> None:
         self.source = source
+        tokenizer.no_truncation()  # files of released tokenizers may carry either; both are our own affair
+        tokenizer.no_padding()
         self._tokenizer = tokenizer
         ids = {token: index for token in SPECIAL_TOKENS if (index := tokenizer.token_to_id(token)) is not None}
         if missing := [token for token in SPECIAL_TOKENS if token not in ids]:
@@ -124,6 +127,8 @@ class CaptionTokenizer:
 def open_tokenizer(source: str | None = None) -> CaptionTokenizer:
     """Return the tokenizer of ``source``: None for the shipped one, a folder or ``vocab.txt``, or a hub name.
 
+    A ``vocab.txt`` does not say whether it is cased; it is if it has words with capitals, and case is then kept.
+
     Raises:
         FileNotFoundError: if ``source`` looks like a path and is not there.
     """
@@ -150,10 +155,16 @@ def _shipped_tokenizer() -> CaptionTokenizer:
     return CaptionTokenizer(_word_piece(text.splitlines()))
 
 
+def _is_cased(vocabulary: Sequence[str]) -> bool:
+    """Whether a word of two or more characters has a capital; single ones are in any vocabulary that spells."""
+    words = (token.removeprefix("##") for token in vocabulary if not token.startswith("["))
+    return any(len(word) > 1 and word != word.lower() for word in words)
+
+
 def _word_piece(vocabulary: Sequence[str]) -> Tokenizer:
     ids = {token: index for index, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token=UNK, max_input_chars_per_word=LONGEST_WORD))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not _is_cased(vocabulary))
     shorten = pre_tokenizers.Split(Regex(f".{{1,{LONGEST_WORD}}}"), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), shorten])
     tokenizer.decoder = decoders.WordPiece()

@@ -115,7 +115,7 @@ class VLEncoder(nn.Module):
             CaptureError: if an observer asked for nothing this model has, or a wanted site was not reached.
         """
         self._check(batch)
-        watch = Watch(observers, self.sites) if observers else None
+        watch = Watch(observers, self.sites, self.num_heads) if observers else None
         text, vision = self.stack(self.embeddings(batch), watch)
         if watch is not None:
             watch.finish()

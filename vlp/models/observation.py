@@ -64,12 +64,14 @@ class Watch:
     Args:
         observers: who looks.
         sites: every site of the model, in execution order.
+        num_heads: heads that every attention map must have; None where they differ.
 
     Raises:
         CaptureError: if an observer wants none of the sites.
     """
 
-    def __init__(self, observers: Sequence[Observer], sites: Iterable[Site]) -> None:
+    def __init__(self, observers: Sequence[Observer], sites: Iterable[Site], num_heads: int | None = None) -> None:
+        self.num_heads = num_heads
         self.wanting = {site: [o for o in observers if o.wants(site)] for site in sites}
         self.seen: set[Site] = set()
         for observer in observers:
@@ -82,7 +84,8 @@ class Watch:
         return bool(self.wanting.get(site))
 
     def attention(self, site: Site, weights_BHQK: Tensor) -> None:
-        """Hand over an attention map, whose rows must sum to 1."""
+        """Hand over an attention map, whose rows must sum to 1 (checked in the first head of every sample)."""
+        self._check_heads(site, weights_BHQK)
         self._check_rows(site, weights_BHQK)
         self._hand_over(site, weights_BHQK)
 
@@ -109,10 +112,14 @@ class Watch:
         for observer in self.wanting[site]:
             observer.observe(site, value.detach())
 
-    @staticmethod
-    def _check_rows(site: Site, weights_BHQK: Tensor) -> None:
+    def _check_heads(self, site: Site, weights_BHQK: Tensor) -> None:
         if weights_BHQK.numel() == 0:
             raise CaptureError(f"attention at {site} is empty: shape {tuple(weights_BHQK.shape)}")
-        error = (weights_BHQK[:1].detach().float().sum(-1) - 1).abs().max().item()
+        if self.num_heads is not None and weights_BHQK.shape[1] != self.num_heads:
+            raise CaptureError(f"attention at {site} has {weights_BHQK.shape[1]} heads, expected {self.num_heads}")
+
+    @staticmethod
+    def _check_rows(site: Site, weights_BHQK: Tensor) -> None:
+        error = (weights_BHQK[:, 0].detach().float().sum(-1) - 1).abs().max().item()
         if not error <= ROW_SUM_TOLERANCE:
             raise CaptureError(f"attention rows at {site} differ from a sum of 1 by {error:.3g}")
