@@ -75,6 +75,16 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(reference, tmp_path)
     assert same(weights(resumed), weights(reference / "checkpoints" / "last.ckpt"))
 
 
+def test_going_on_in_a_run_keeps_the_metrics_up_to_the_checkpoint(tmp_path, reference):
+    train(config("checkpoint.every_n_steps=2"), tmp_path)
+    train(config(f"ckpt_path={tmp_path}/checkpoints/step-0000002.ckpt"), tmp_path)
+    steps = [int(row["step"]) for row in metrics(tmp_path) if row["train/mlm"]]
+    assert steps == [1, 2, 3, 4, 5]
+    assert [r["train/mlm"] for r in metrics(tmp_path) if r["train/mlm"]][2:] == [
+        r["train/mlm"] for r in metrics(reference) if r["train/mlm"]
+    ][2:]
+
+
 def test_metrics_hold_every_loss_unweighted_beside_its_baseline(reference):
     rows = metrics(reference)
     assert set(rows[0]) >= {

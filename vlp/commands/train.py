@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from vlp.configs import digest, instantiate
+from vlp.commands.identity import content_hash
+from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset
 from vlp.data.loading import PretrainingData
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
@@ -44,8 +47,8 @@ def train(config: Config, run_dir: Path) -> Path:
         record=record(config, encoder, train_set, tokenizer),
     )
     data = pretraining_data(config, module, train_set, val_set, tokenizer)
-    trainer = build_trainer(config, run_dir)
     ckpt_path = checkpoint_to_resume(config, run_dir)
+    trainer = build_trainer(config, run_dir, kept_metrics(run_dir, ckpt_path))
     if ckpt_path is None:
         trainer.validate(module, data, verbose=False)
     with warnings.catch_warnings():  # it is: `PretrainingData` goes on where the checkpoint stands
@@ -71,8 +74,11 @@ def pretraining_data(
     )
 
 
-def build_trainer(config: Config, run_dir: Path) -> pl.Trainer:
-    """Return Lightning's trainer with the configured callbacks and loggers; ``metrics.csv`` is written in any case."""
+def build_trainer(config: Config, run_dir: Path, metrics: Sequence[Mapping[str, Any]] = ()) -> pl.Trainer:
+    """Return Lightning's trainer with the configured callbacks and loggers.
+
+    ``metrics.csv`` is written in any case; ``metrics`` are the rows it starts with.
+    """
     callbacks = [instantiate(node, _key_=f"callbacks.{name}") for name, node in config["callbacks"].items()]
     checkpoints = ModelCheckpoint(
         dirpath=run_dir / "checkpoints",
@@ -84,7 +90,10 @@ def build_trainer(config: Config, run_dir: Path) -> pl.Trainer:
         mode="max",
         save_last=True,
     )
-    loggers: list[Logger] = [CSVLogger(run_dir, name="", version="")]
+    table = CSVLogger(run_dir, name="", version="")
+    table.experiment.metrics.extend(metrics)
+    table.save()
+    loggers: list[Logger] = [table]
     if config["logger"].get("_target_", "").rpartition(".")[2] not in ("", "CSVLogger"):
         loggers.append(instantiate(config["logger"], _key_="logger"))
     trainer: pl.Trainer = instantiate(
@@ -108,6 +117,17 @@ def checkpoint_to_resume(config: Config, run_dir: Path) -> str | None:
     return None
 
 
+def kept_metrics(run_dir: Path, ckpt_path: str | None) -> list[dict[str, Any]]:
+    """Return the rows of ``metrics.csv`` up to the checkpoint; the logger deletes the file it finds."""
+    file = run_dir / "metrics.csv"
+    if ckpt_path is None or not file.is_file():
+        return []
+    reached = torch.load(ckpt_path, map_location="cpu", weights_only=True)["global_step"]
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return [{name: value for name, value in row.items() if value} for row in rows if int(row["step"]) <= reached]
+
+
 def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: CaptionTokenizer) -> dict[str, Any]:
     """Return, in plain types, what is needed to build the model and its heads again and to feed them."""
     return {
@@ -121,5 +141,5 @@ def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: Ca
         "objective": dict(config["objective"]),
         "dataset": dataset.name,
         "seed": config["seed"],
-        "config_hash": digest(dict(config)),
+        "config_hash": content_hash(config),
     }
