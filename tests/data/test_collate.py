@@ -39,3 +39,11 @@ def test_moving_a_probe_batch_leaves_the_samples_where_they_are():
     moved = collate_probe([HandMade()[0]], open_tokenizer(), None).to("meta")
     assert moved.inputs.input_ids.device.type == moved.content.device.type == "meta"
     assert moved.samples[0].regions.features.device == torch.device("cpu")
+
+
+def test_a_feature_that_is_not_finite_is_refused_by_the_name_of_its_image():
+    sample = HandMade()[2]
+    sample.regions.features[1, 3] = float("nan")
+    with pytest.raises(ValueError) as error:
+        collate_probe([HandMade()[0], sample], open_tokenizer(), None)
+    assert str(error.value) == "a feature of image 'image2' (sample 'sample2') is not finite"

@@ -51,7 +51,7 @@ def collate_inputs(
     input_ids: Sequence[Tensor],
     token_types: Sequence[Tensor],
     regions: Sequence[Regions | None],
-    image_sizes: Sequence[tuple[int, int]],
+    samples: Sequence[Sample],
     pad_id: int,
 ) -> Batch:
     """Return the model's inputs; the image side is None unless every sample has regions.
@@ -60,17 +60,28 @@ def collate_inputs(
         input_ids: ids of each caption.
         token_types: segments of each caption.
         regions: regions of each image.
-        image_sizes: width and height of each image in pixels.
+        samples: whose images these are: their sizes in pixels, their names for errors.
         pad_id: id of [PAD].
+
+    Raises:
+        ValueError: naming the sample of which a feature is not finite.
     """
     batch = Batch(pad(input_ids, pad_id), lengths_mask(input_ids), pad(token_types))
-    batch.image_sizes = torch.tensor(image_sizes)
+    batch.image_sizes = torch.tensor([(sample.width, sample.height) for sample in samples])
     present = [r for r in regions if r is not None]
     if len(present) == len(regions):
         batch.features = pad([r.features for r in present]).float()
         batch.boxes = pad([r.boxes for r in present]).float()
         batch.region_mask = lengths_mask([r.boxes for r in present])
+        _check_finite(batch.features, samples)
     return batch
+
+
+def _check_finite(features_BVF: Tensor, samples: Sequence[Sample]) -> None:
+    is_finite_B = torch.isfinite(features_BVF).flatten(1).all(1)
+    if not is_finite_B.all():
+        sample = samples[int((~is_finite_B).nonzero()[0])]
+        raise ValueError(f"a feature of image {sample.image_id!r} (sample {sample.sample_id!r}) is not finite")
 
 
 def collate_probe(samples: Sequence[Sample], tokenizer: CaptionTokenizer, max_pieces: int | None) -> ProbeBatch:
@@ -84,7 +95,7 @@ def collate_probe(samples: Sequence[Sample], tokenizer: CaptionTokenizer, max_pi
         [t.input_ids for t in tokens],
         [t.token_types for t in tokens],
         [s.regions for s in samples],
-        [(s.width, s.height) for s in samples],
+        samples,
         tokenizer.pad_id,
     )
     return ProbeBatch(inputs, tuple(samples), tokens, pad([~t.special for t in tokens]))

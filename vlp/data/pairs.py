@@ -145,7 +145,9 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
     def with_image(self, example: Example, donor: Sample) -> None:
         """Give ``example`` the image of ``donor``."""
         example.regions = donor.regions
-        example.sample = replace(example.sample, width=donor.width, height=donor.height)
+        example.sample = replace(
+            example.sample, image_id=donor.image_id, width=donor.width, height=donor.height, read_image=donor.read_image
+        )
 
     def collate(self, examples: Sequence[Example], tasks: tuple[str, ...]) -> PretrainingBatch:
         """Return ``examples`` as one batch."""
@@ -153,7 +155,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             [e.input_ids for e in examples],
             [e.tokens.token_types for e in examples],
             [e.regions for e in examples],
-            [(e.sample.width, e.sample.height) for e in examples],
+            [e.sample for e in examples],
             self.tokenizer.pad_id,
         )
         batch = PretrainingBatch(
