@@ -7,6 +7,7 @@ default AdamW; ours reads batches of like length, as our loader gives them, with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ def evenly(batches: list[PretrainingBatch]) -> list[PretrainingBatch]:
     by_length = sorted(batches, key=lambda batch: batch.inputs.input_ids.shape[1])
     step = len(batches) / NUM_BATCHES
     middles = [step * (k + 0.5) - 0.5 for k in range(NUM_BATCHES)]
-    return [by_length[int(middle) + k % 2] for k, middle in enumerate(middles)]  # up and down in turn: no bias
+    # rounded up and down in turn, which favours neither short nor long ones
+    return [by_length[math.ceil(middle) if k % 2 else math.floor(middle)] for k, middle in enumerate(middles)]
 
 
 def _train(
