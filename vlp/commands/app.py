@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -23,16 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlp.commands.cell import carry_out, joins_another
 from vlp.commands.children import carry_out_in_child
+from vlp.commands.hydra_part import checking_hydra
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
 from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training
 from vlp.commands.processes import devices_for
 from vlp.commands.records import command_line
 from vlp.commands.weights import find_weights
-from vlp.configs import check_targets, read_option, trust_folder
+from vlp.configs import read_option, trust_folder
 from vlp.results import forget_cells, gather, link_cell, show_cell
-
-HYDRA_OWN = ("hydra.", "hydra_plugins.")
 
 
 def train_main() -> None:
@@ -54,7 +52,7 @@ def run(entry: str) -> None:
         overrides = list(arguments.overrides)
         sys.argv[1:] = [*(text for text in sys.argv[1:] if text not in overrides), *overrides]  # flags first, for Hydra
         check_experiments(entry, overrides, arguments.config_dir)
-        with _raising_errors(), _checking_hydra():
+        with _raising_errors(), checking_hydra():
             hydra.main(config_path="pkg://vlp.conf", config_name=entry, version_base="1.3")(task)()
         task.finish()
     except KeyboardInterrupt:
@@ -176,39 +174,6 @@ def _raising_errors() -> Iterator[None]:
             del os.environ[FULL_ERROR]
         else:
             os.environ[FULL_ERROR] = before
-
-
-@contextmanager
-def _checking_hydra() -> Iterator[None]:
-    """Check what Hydra's own part of a config would call, before Hydra calls it (callbacks, logging handlers)."""
-    compose = Hydra.compose_config
-
-    def checked(self: Hydra, *args: Any, **kwargs: Any) -> DictConfig:
-        config = compose(self, *args, **kwargs)
-        check_hydra(OmegaConf.to_container(config.hydra, resolve=False))
-        return config
-
-    Hydra.compose_config = checked  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Hydra.compose_config = compose  # type: ignore[method-assign]
-
-
-def check_hydra(tree: Any, key: str = "hydra") -> None:
-    """Check the ``hydra`` part of a config, which Hydra instantiates itself.
-
-    Raises:
-        ValueError: ``TARGET is not allowed at KEY``.
-    """
-    if not isinstance(tree, dict):
-        return
-    for name, value in tree.items():
-        if name == "()" or (name == "_target_" and not str(value).startswith(HYDRA_OWN)):
-            if name == "()":
-                raise ValueError(f"{value} is not allowed at {key}")
-            check_targets({"_target_": value}, key)
-        check_hydra(value, f"{key}.{name}")
 
 
 OmegaConf.register_new_resolver(

@@ -86,6 +86,17 @@ def check_objects(tree: Any, key: str = "") -> None:
             raise ValueError(f"{target} is not allowed at {at or 'the top'}: it is {name}")
 
 
+def check_class(target: str, homes: Sequence[str], key: str) -> None:
+    """Check that ``target`` is a class that a module below ``homes`` defines.
+
+    Raises:
+        ValueError: ``TARGET is not allowed at KEY``, or that there is none of this name.
+    """
+    found = _locate(target, key)
+    if not inspect.isclass(found) or not _is_under(found.__module__, homes):
+        raise ValueError(f"{target} is not allowed at {key}")
+
+
 def targets(tree: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield (key, target) of every node that has a ``_target_``, outermost first."""
     if isinstance(tree, Mapping):
