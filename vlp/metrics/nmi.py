@@ -24,8 +24,8 @@ SECOND_STARTS = 2
 """Second means drawn for each first one. scikit-learn draws as many and keeps the one with the lowest inertia at the
 start; here both run to the end, which costs little in Gram space and finds a lower inertia."""
 
-_PIECE_BYTES = 1 << 21
-"""On a CPU states are centred this much at a time, so that the copy stays in its cache and its memory is used again."""
+_FAR_FROM_ORIGIN = 1 / 64
+"""Where the spread is a smaller share of the states' squared size than this, centring products loses two digits."""
 
 _EQUAL_POINTS = 1e-10
 """Share of the states' squared size below which their spread is rounding, so that all points are equal."""
@@ -152,28 +152,36 @@ def two_means(hidden: Tensor, mask: Tensor, num_restarts: int = 10, seed: int = 
 def centred_gram(hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return the inner products (B, S, S) of the states minus their sample's mean, and where there is no spread (B,).
 
-    Rows and columns of padding are 0. Half-precision states are widened to float32.
+    Rows and columns of padding are 0. Half-precision states are widened to float32. Products are centred rather than
+    states, which are many more numbers, except in samples that lie so far from the origin that digits would be lost.
     """
     hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-    weight = mask.to(hidden.dtype) / mask.sum(-1, keepdim=True).clamp(min=1)
-    mean = weight[:, None] @ hidden
-    if not torch.isfinite(mean).all():  # seldom, so that the copy is too: padding may hold anything
-        hidden = hidden.masked_fill(~mask[..., None], 0)
-        mean = weight[:, None] @ hidden
-    gram = _gram_of_differences(hidden, mean).masked_fill_(~(mask[:, :, None] & mask[:, None]), 0)
-    spread = gram.diagonal(dim1=1, dim2=2).sum(-1)
-    return gram, spread <= _EQUAL_POINTS * mean.square().sum((-1, -2)) * mask.sum(-1)
+    raw = _masked_products(hidden, mask)
+    size, gram = _trace(raw), _centred(raw, mask)
+    is_far = _trace(gram) < _FAR_FROM_ORIGIN * size
+    if is_far.any():
+        far, real = hidden[is_far], mask[is_far]
+        center = far.masked_fill(~real[..., None], 0).sum(1, keepdim=True) / real.sum(1)[:, None, None]
+        gram[is_far] = _centred(_masked_products(far - center, real), real)
+    return gram, _trace(gram) <= _EQUAL_POINTS * size
 
 
-def _gram_of_differences(hidden: Tensor, mean: Tensor) -> Tensor:
-    """Return the inner products of ``hidden`` (B, S, D) minus ``mean`` (B, 1, D), a few samples at a time."""
-    size = _samples_a_piece(hidden)
-    gram = hidden.new_empty(*hidden.shape[:2], hidden.shape[1])
-    scratch = hidden.new_empty(min(size, len(hidden)), *hidden.shape[1:])
-    for states, center, product in zip(hidden.split(size), mean.split(size), gram.split(size), strict=True):
-        difference = torch.sub(states, center, out=scratch[: len(states)])
-        torch.bmm(difference, difference.mT, out=product)
-    return gram
+def _masked_products(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return inner products (B, S, S), 0 at padding, which may hold anything."""
+    return (hidden @ hidden.mT).masked_fill_(~(mask[:, :, None] & mask[:, None]), 0)
+
+
+def _centred(products: Tensor, mask: Tensor) -> Tensor:
+    """Return what inner products (B, S, S) become when the states' mean is subtracted; changes ``products``."""
+    count = mask.sum(-1, keepdim=True).clamp(min=1)
+    with_mean = products.sum(-1) / count
+    mean_size = with_mean.sum(-1, keepdim=True) / count
+    products.sub_((with_mean - mean_size / 2)[:, :, None]).sub_((with_mean - mean_size / 2)[:, None])
+    return products.masked_fill_(~(mask[:, :, None] & mask[:, None]), 0)
+
+
+def _trace(products: Tensor) -> Tensor:
+    return products.diagonal(dim1=1, dim2=2).sum(-1)
 
 
 def lloyd(gram_BSS: Tensor, mask: Tensor, starts_BR2: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,12 +242,6 @@ def _squared_distances(gram_BSS: Tensor, positions_BR: Tensor) -> Tensor:
 
 def _take_rows(gram_BSS: Tensor, positions_BR: Tensor) -> Tensor:
     return gram_BSS.gather(1, positions_BR[..., None].expand(-1, -1, gram_BSS.shape[2]))
-
-
-def _samples_a_piece(hidden: Tensor) -> int:
-    if hidden.device.type != "cpu":
-        return max(1, len(hidden))
-    return max(1, _PIECE_BYTES // max(1, hidden[:1].numel() * hidden.element_size()))
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
