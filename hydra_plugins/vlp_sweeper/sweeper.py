@@ -81,8 +81,15 @@ class ExperimentSweeper(BasicSweeper):
         return self._product({str(key): _as_text(value) for key, value in params.items()}, [*others, experiment])
 
     def _product(self, params: Mapping[str, str], arguments: Sequence[str]) -> list[list[str]]:
-        """Return the product of parameters and arguments; an argument wins over a parameter of its key."""
-        overrides = self._parse([*(f"{key}={value}" for key, value in params.items()), *arguments])
+        """Return the product of parameters and arguments; an argument wins over a parameter of its key.
+
+        A parameter without a value makes no cell.
+        """
+        given = {override.key_or_group for override in self._parse(arguments)}
+        if any(not value and key not in given for key, value in params.items()):
+            return []
+        chosen = (f"{key}={value}" for key, value in params.items() if value)
+        overrides = self._parse([*chosen, *arguments])
         return [cell for batch in self.split_arguments(overrides, None) for cell in batch]
 
     def _parse(self, arguments: Sequence[str]) -> list[Override]:

@@ -89,6 +89,15 @@ def test_a_list_that_expands_to_nothing_is_an_error(command: Command, plans: lis
     assert plans == []
 
 
+def test_a_parameter_without_values_makes_no_cell(experiments: None, command: Command, plans: list[Plan]):
+    empty = Path("mine/experiment/paper/empty.yaml")
+    empty.write_text(ONE.replace("uniter,lxmert", "[]"))
+    assert run(command, "experiment=paper/empty").strip().endswith("experiment=paper/empty expands to no cell")
+    assert asked(plans) == []
+    run(command, "experiment=paper/empty", "model=uniter")
+    assert asked(plans) == ONES[:2]
+
+
 def test_a_mistake_in_one_cell_is_found_before_any_is_run(command: Command, plans: list[Plan]):
     answer = command("probe", "-m", "weights=random", "model=uniter,unitr")
     assert answer.error == "error: model=unitr is not an option; did you mean uniter?"
