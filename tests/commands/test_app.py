@@ -69,6 +69,10 @@ BAD = {
     "size=tiny,base": "Ambiguous value for argument 'size=tiny,base'; 1. To use it as a list",
     "foo": "cannot read the override 'foo': Error parsing override 'foo'",
     "seed=one": "seed=one: expected a whole number from 0 to 4294967295",
+    "dataset.batch_size=0": "dataset.batch_size=0: expected a whole number from 1",
+    "dataset.batch_size=many": "dataset.batch_size=many: expected a whole number from 1",
+    "dataset.num_workers=-1": "dataset.num_workers=-1: expected a whole number from 0",
+    "logger=null": "logger=null: a group has no option null; ~logger on the command line leaves it out",
     "trainer._target_=os.system": "os.system is not allowed at trainer",
     "+hydra.callbacks.x._target_=torch.load": "torch.load is not allowed at hydra.callbacks.x",
     "+prober=7": "probe nmi trains no prober, but prober=7 was chosen",
@@ -82,6 +86,17 @@ def test_a_mistake_is_answered_in_one_line(argument: str, message: str, command:
     assert answer.error.startswith(f"error: {message}")
     assert "Traceback" not in answer.err
     assert not Path("outputs/cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("resume=aut", "resume=aut is not an option; did you mean auto?"),
+        ("seed=one", "seed=one: expected a whole number from 0 to 4294967295"),
+    ],
+)
+def test_a_mistake_in_what_names_a_trainings_folder_is_answered_as_any(argument: str, message: str, command: Command):
+    assert command("train", argument).error == f"error: {message}"
 
 
 def test_auto_weights_say_what_to_give_where_there_is_no_recipe(command: Command):

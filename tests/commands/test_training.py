@@ -59,6 +59,10 @@ def test_a_training_leaves_real_files_and_its_record(recipe: list[Plan], command
     assert record["content_hash"][:12] == folder.name
 
 
+def test_a_training_needs_neither_callbacks_nor_a_tracker(recipe: list[Plan], command: Command):
+    assert (train(command, "~callbacks", "~logger") / "metrics.csv").is_file()
+
+
 def test_a_finished_training_is_left_as_it_is(recipe: list[Plan], command: Command):
     folder = train(command)
     before = {path: path.stat().st_mtime_ns for path in (folder / "checkpoints").iterdir()}

@@ -10,7 +10,7 @@ from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vlp.configs import check_class, check_objects, check_targets
+from vlp.configs.targets import check_class, check_objects, check_targets
 
 HYDRA_OWN = ("hydra._internal.core_plugins", "hydra.experimental.callbacks", "hydra_plugins")
 """Where the classes are that Hydra's own configs name; its other modules import much that a config may not call."""

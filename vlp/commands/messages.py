@@ -17,7 +17,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from vlp.configs import did_you_mean
 
@@ -26,6 +26,10 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 _EXPLAINED = (ValueError, OSError, HydraException, OmegaConfBaseException, RuntimeError, ImportError)
 """Errors whose message stands by itself; others are shown with their type."""
+
+_RESOLVING = "ValueError raised while resolving interpolation: "
+_NO_GROUP = "Config group override must be a string or a list"
+"""How OmegaConf and Hydra begin what they say of a resolver's error, and of an option that is null."""
 
 
 def report(error: BaseException, overrides: Sequence[str] = (), entry: str = "") -> str:
@@ -51,10 +55,15 @@ def friendly(error: BaseException, overrides: Sequence[str] = (), entry: str = "
         return f"cannot read the override {error.override!r}: {_one_line(error)}"
     if isinstance(error, ConfigCompositionException):
         return _composition(error, overrides, entry)
+    if isinstance(error, InterpolationResolutionError) and str(error).startswith(_RESOLVING):
+        return _first_line(error).removeprefix(_RESOLVING)  # ours, on what a folder's name is made of
     if isinstance(error, OmegaConfBaseException):
         key = getattr(error, "full_key", None)
         return f"{_first_line(error)}{f' (at {key})' if key else ''}"
     told = str(error).strip() or type(error).__name__
+    emptied = [override.removesuffix("=null") for override in overrides if override.endswith("=null")]
+    if emptied and told.startswith(_NO_GROUP):
+        return f"{emptied[0]}=null: a group has no option null; ~{emptied[0]} on the command line leaves it out"
     told = told if isinstance(error, _EXPLAINED) else f"{type(error).__name__}: {told}; {FULL_ERROR}=1 shows where"
     return " ".join([told, *getattr(error, "__notes__", [])])
 

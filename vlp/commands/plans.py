@@ -16,6 +16,9 @@ from vlp.configs import check_targets, did_you_mean, trusted_folders
 
 ENTRIES = ("train", "probe")
 SEEDS = ("seed", "pretrain_seed")
+RESUME = ("auto", "never")
+LOADING = {"batch_size": 1, "num_workers": 0}
+"""Whole numbers of a dataset's config, and the least that each may be."""
 MAX_SEED = 1 << 32
 """What every library's generator takes."""
 
@@ -91,7 +94,7 @@ def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str,
     """Return a composed config resolved, as plain data, its targets checked; ``run`` fills in keys of ``run``.
 
     Raises:
-        ValueError: if a target is not allowed, or a seed is no seed.
+        ValueError: if a target is not allowed, or a number or word that every command reads is none.
     """
     if run is not None:
         with open_dict(config):
@@ -101,6 +104,9 @@ def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str,
     assert isinstance(tree, dict)
     check_targets(tree)
     _check_seeds(tree)
+    _check_loading(tree.get("dataset") or {})
+    if tree.get("resume", "auto") not in RESUME:
+        raise ValueError(f"resume={tree['resume']} is not an option{did_you_mean(str(tree['resume']), RESUME)}")
     return {str(key): value for key, value in tree.items()}
 
 
@@ -180,3 +186,10 @@ def _check_seeds(tree: Mapping[Any, Any]) -> None:
         value = tree.get(key, 0)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_SEED:
             raise ValueError(f"{key}={value}: expected a whole number from 0 to {MAX_SEED - 1}")
+
+
+def _check_loading(dataset: Mapping[Any, Any]) -> None:
+    for key, least in LOADING.items():
+        value = dataset.get(key, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"dataset.{key}={value}: expected a whole number from {least}")

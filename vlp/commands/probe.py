@@ -149,10 +149,11 @@ def check_features(record: Mapping[str, Any], dataset: VLDataset, weights: Weigh
 
 def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjects, loggers: list[Any]) -> None:
     """Put the probe to every sample of the dataset."""
+    nodes = config.get("callbacks") or {}
     trainer: pl.Trainer = instantiate(
         config["trainer"],
         _key_="trainer",
-        callbacks=[instantiate(node, _key_=f"callbacks.{name}") for name, node in (config["callbacks"] or {}).items()],
+        callbacks=[instantiate(node, _key_=f"callbacks.{name}") for name, node in nodes.items()],
         logger=loggers or False,
         enable_checkpointing=False,
         default_root_dir=config["run"]["dir"],

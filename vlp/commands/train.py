@@ -79,7 +79,8 @@ def build_trainer(config: Config, run_dir: Path, metrics: Sequence[Mapping[str, 
 
     ``metrics.csv`` is written in any case; ``metrics`` are the rows it starts with.
     """
-    callbacks = [instantiate(node, _key_=f"callbacks.{name}") for name, node in config["callbacks"].items()]
+    nodes = config.get("callbacks") or {}
+    callbacks = [instantiate(node, _key_=f"callbacks.{name}") for name, node in nodes.items()]
     checkpoints = ModelCheckpoint(
         dirpath=run_dir / "checkpoints",
         filename="step-{step:07d}",
@@ -94,7 +95,7 @@ def build_trainer(config: Config, run_dir: Path, metrics: Sequence[Mapping[str, 
     table.experiment.metrics.extend(metrics)
     table.save()
     loggers: list[Logger] = [table]
-    if config["logger"].get("_target_", "").rpartition(".")[2] not in ("", "CSVLogger"):
+    if (config.get("logger") or {}).get("_target_", "").rpartition(".")[2] not in ("", "CSVLogger"):
         loggers.append(instantiate(config["logger"], _key_="logger"))
     trainer: pl.Trainer = instantiate(
         config["trainer"],

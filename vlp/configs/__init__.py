@@ -3,18 +3,9 @@
 from vlp.configs.building import instantiate
 from vlp.configs.options import digest, option_names, read_option, resolve, user_folder
 from vlp.configs.spelling import did_you_mean
-from vlp.configs.targets import (
-    check_class,
-    check_objects,
-    check_targets,
-    plugin_packages,
-    trust_folder,
-    trusted_folders,
-)
+from vlp.configs.targets import check_targets, plugin_packages, trust_folder, trusted_folders
 
 __all__ = [
-    "check_class",
-    "check_objects",
     "check_targets",
     "did_you_mean",
     "digest",
