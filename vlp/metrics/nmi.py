@@ -195,25 +195,40 @@ def lloyd(gram_BSS: Tensor, mask: Tensor, starts_BR2: Tensor) -> tuple[Tensor, T
     Returns:
         ``labels`` (B, R, S) bool, true in the cluster of the second start, and ``inertia`` (B, R).
     """
-    size = gram_BSS.diagonal(dim1=1, dim2=2)
-    valid = mask[:, None]
-    num_tokens = mask.sum(-1, keepdim=True).to(gram_BSS.dtype)
-    # x is nearer to b than to a when 2 x (b - a) > |b|^2 - |a|^2
-    rows = [_take_rows(gram_BSS, start) for start in starts_BR2.unbind(-1)]
-    norms = [size.gather(1, start)[..., None] for start in starts_BR2.unbind(-1)]
-    labels = (2 * (rows[1] - rows[0]) > norms[1] - norms[0]) & valid
+    labels = _nearer_second(gram_BSS, starts_BR2) & mask[:, None]
+    spread = torch.empty(labels.shape[:2], dtype=gram_BSS.dtype, device=gram_BSS.device)
+    moving = torch.arange(len(labels), device=labels.device)
+    gram = gram_BSS
     for _ in range(MAX_ITERATIONS):
-        indicator = labels.to(gram_BSS.dtype)
-        sums = indicator @ gram_BSS
-        count = indicator.sum(-1)
-        inner = (sums * indicator).sum(-1)
-        inverse, other = 1 / count.clamp(min=1), 1 / (num_tokens - count).clamp(min=1)
-        # the means are sums / count and -sums / (n - count)
-        updated = (2 * sums > (inner * (inverse - other))[..., None]) & valid
-        if torch.equal(updated, labels):
+        before = labels[moving]
+        updated, spread[moving] = _reassigned(gram, mask[moving], before)
+        labels[moving] = updated
+        has_moved = (updated != before).flatten(1).any(1)
+        num_moved = int(has_moved.sum())
+        if not num_moved:
             break
-        labels = updated
-    return labels, size.sum(-1, keepdim=True) - inner * (inverse + other)
+        if 4 * num_moved <= 3 * len(moving):  # samples at rest are left out, when that pays for copying the others
+            moving, gram = moving[has_moved], gram[has_moved]
+    return labels, _trace(gram_BSS)[:, None] - spread
+
+
+def _nearer_second(gram_BSS: Tensor, starts_BR2: Tensor) -> Tensor:
+    """Return (B, R, S) bool, true at tokens nearer to the second start than to the first."""
+    size = gram_BSS.diagonal(dim1=1, dim2=2)
+    rows = [_take_rows(gram_BSS, start) for start in starts_BR2.unbind(-1)]
+    first, second = (size.gather(1, start)[..., None] for start in starts_BR2.unbind(-1))
+    return rows[1] - rows[0] > (second - first) / 2  # x is nearer to b than to a when 2 x (b - a) > |b|^2 - |a|^2
+
+
+def _reassigned(gram_BSS: Tensor, mask: Tensor, labels_BRS: Tensor) -> tuple[Tensor, Tensor]:
+    """Return labels by the nearer mean of ``labels_BRS``, and what the two means take off the inertia (B, R)."""
+    indicator = labels_BRS.to(gram_BSS.dtype)
+    sums = indicator @ gram_BSS
+    count = indicator.sum(-1)
+    inner = (sums * indicator).sum(-1)
+    inverse, other = 1 / count.clamp(min=1), 1 / (mask.sum(-1, keepdim=True) - count).clamp(min=1)
+    # the means are sums / count and -sums / (n - count)
+    return (sums > (inner * (inverse - other) / 2)[..., None]) & mask[:, None], inner * (inverse + other)
 
 
 def _spread_starts(gram_BSS: Tensor, mask: Tensor, num_restarts: int, seed: int) -> Tensor:
