@@ -29,6 +29,7 @@ OPTIONS = sorted(file for file in CONF.rglob("*.yaml") if "hydra" not in file.re
         "vlp.configs.trust_folder",
         "vlp.configs.targets.subprocess.run",
         "vlp.commands.processes.run_child",
+        "vlp.results.forget_cells",
         "vlp.data.sample.Sample.__init__.__globals__",
         "torch.nn.modules.module._global_backward_hooks.clear",
         "vlpx.Thing",

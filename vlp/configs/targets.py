@@ -34,8 +34,8 @@ ALLOWED = (
 )
 """External packages, or single classes, whose classes a config may name."""
 
-REFUSED = ("vlp.configs", "vlp.commands")
-"""Our modules that no config may call: they decide what is allowed, and start processes."""
+REFUSED = ("vlp.configs", "vlp.commands", "vlp.results", "vlp.report")
+"""Our modules that no config may call: they decide what is allowed, start processes, write and delete."""
 
 _trusted: list[Path] = []
 
