@@ -18,7 +18,6 @@ from vlp.models import VLEncoder, build, load_weights
 BATCH_SIZE = 16
 TEXT_SHARE = 0.36
 """20 of 56 tokens are words, as with captions of 18 pieces and 36 regions."""
-WORD_RANK, WORD_STD, NOISE_STD = 16, 0.06, 0.005
 
 
 @dataclass(frozen=True)
@@ -63,19 +62,7 @@ def their_bert(attention: str, **sizes: Any) -> transformers.BertModel:
     """Return transformers' BERT (base, unless ``sizes`` say otherwise) with random weights, in ``eval()``."""
     torch.manual_seed(0)
     config = transformers.BertConfig(**sizes, attn_implementation=attention)
-    model = transformers.BertModel(config).eval()
-    give_words_structure(model.embeddings.word_embeddings.weight.data)
-    return model
-
-
-def give_words_structure(words_WD: Tensor) -> None:
-    """Make word embeddings (W, D) vary along a few directions, as trained ones do.
-
-    The states of words drawn evenly in all directions have no structure to cluster: k-means ends after two iterations.
-    """
-    factors = torch.randn(len(words_WD), WORD_RANK), torch.randn(WORD_RANK, words_WD.shape[1])
-    noise = torch.randn(words_WD.shape)
-    words_WD.copy_(WORD_STD * factors[0] @ factors[1] / WORD_RANK**0.5 + NOISE_STD * noise)
+    return transformers.BertModel(config).eval()
 
 
 def our_bert(theirs: transformers.BertModel, **sizes: Any) -> VLEncoder:
