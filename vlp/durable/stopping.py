@@ -1,0 +1,124 @@
+"""Stopping on a signal: at once where nothing is lost by it, else where what is under way can be saved.
+
+The command installs the handlers first of all. Inside `deferring` (a training) a signal is only noted: who trains asks
+`received` after each step, saves, and raises `Stopped`. Anywhere else the signal raises `Stopped` on the spot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+MAX_TIME = "trainer.max_time"
+"""The reason of a training that has used up the time it was given; the others are names of signals."""
+
+SAME_SIGNAL_S = 0.1
+"""Signals no further apart than this are one: ``timeout`` and wrappers that forward signals send each of them twice."""
+
+
+class Stopped(BaseException):
+    """The run was told to stop, and has.
+
+    No `Exception`, since nothing that handles errors may take it for one.
+
+    Args:
+        reason: SIGTERM, SIGINT, SIGUSR1 or ``trainer.max_time``.
+        saved: the checkpoint of what was under way, None where nothing needed saving.
+        step: of that checkpoint.
+    """
+
+    def __init__(self, reason: str, saved: Path | None = None, step: int | None = None) -> None:
+        super().__init__(reason, saved, step)
+        self.reason, self.saved, self.step = reason, saved, step
+
+    @property
+    def status(self) -> int:
+        """The exit status: 128 plus the signal's number, 0 for a training whose time was over."""
+        return 0 if self.reason == MAX_TIME else 128 + signal.Signals[self.reason]
+
+    def __str__(self) -> str:
+        """Return what happened, in a line."""
+        if self.saved is None:
+            return f"stopped by {self.reason}: nothing was under way that needs saving"
+        return f"stopped by {self.reason} at step {self.step}, saved {self.saved}"
+
+
+@dataclass
+class _State:
+    """What this process has been told; signals are the process's, and so is this."""
+
+    noted: str | None = None
+    last_signal: float | None = None
+    deferred: int = 0
+
+
+_state = _State()
+
+
+def caught_signals() -> list[signal.Signals]:
+    """Return the signals that stop a run; SIGUSR1 is SLURM's warning that the time is over, and else not ours."""
+    return [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])]
+
+
+def install() -> None:
+    """Install our handlers in place of what is there; may be called again. Off the main thread it does nothing.
+
+    The first signal stops the run, a second one ends the process at once with 128 plus its number.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in caught_signals():
+            signal.signal(number, _receive)
+
+
+def received() -> str | None:
+    """Return the reason to stop that was noted first, None as long as there is none."""
+    return _state.noted
+
+
+def note(reason: str) -> None:
+    """Note a reason that another process of this training was given, unless there is one already."""
+    _state.noted = _state.noted or reason
+
+
+@contextmanager
+def deferring() -> Iterator[None]:
+    """Have signals noted instead of raised inside the block; what was noted and not seen to is raised at its end.
+
+    Raises:
+        Stopped: if something was noted and the block ended well.
+    """
+    _state.deferred += 1
+    try:
+        yield
+    finally:
+        _state.deferred -= 1
+    if _state.noted is not None:
+        raise Stopped(_state.noted)
+
+
+def ignore_signals(worker: int) -> None:
+    """Let a loader's worker outlive a signal that was sent to all processes: its trainer still needs it.
+
+    It ends with its trainer, or by a second signal. To be given to a ``DataLoader`` as ``worker_init_fn``.
+    """
+    _state.noted, _state.last_signal, _state.deferred = None, None, 1
+    install()
+
+
+def _receive(number: int, frame: FrameType | None) -> None:
+    now, before = time.monotonic(), _state.last_signal
+    _state.last_signal = now
+    if before is not None:
+        if now - before > SAME_SIGNAL_S:
+            os._exit(128 + number)
+        return
+    note(signal.Signals(number).name)
+    if not _state.deferred:
+        raise Stopped(signal.Signals(number).name)
