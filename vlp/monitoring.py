@@ -1,4 +1,4 @@
-"""Curves of what a model does with its image, while it trains."""
+"""Curves of a training: its losses, and what the model does with its image."""
 
 from __future__ import annotations
 
@@ -19,6 +19,42 @@ from vlp.models.encoder import VLEncoder
 from vlp.objectives.mlm import MaskedLanguageModelling
 from vlp.observe.reductions import MeetingStates, meeting_layers
 from vlp.pretraining import PretrainingModule
+
+
+class LossCurves(pl.Callback):
+    """Logs the losses of every nth step, ``train/loss`` and one column an objective, and those of the last step.
+
+    ``trainer.log_every_n_steps`` is n. A step that accumulates several batches logs its last one; `LightningModule.log`
+    would repeat the losses of objectives that a step was not for. Lightning calls a checkpoint callback after all
+    others, so that the row of a step is logged before its checkpoint is written.
+    """
+
+    def __init__(self) -> None:
+        self.logged_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count the step that training goes on from as logged."""
+        self.logged_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Log the losses of every nth step."""
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Log the losses of the last step, which a logging step more often than not misses."""
+        self._log(trainer, module)
+
+    def _log(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, PretrainingModule)
+        if trainer.global_step == self.logged_step:
+            return
+        self.logged_step = trainer.global_step
+        values = {f"train/{name}": value.item() for name, value in module.losses.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
 
 class HeldOutCurves(pl.Callback):

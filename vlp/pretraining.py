@@ -65,12 +65,25 @@ class Bundle:
         """How often each objective is drawn; empty where every step is for all."""
         return dict(self.weights) if self.combine == "sample" else {}
 
+    @property
+    def step_weights(self) -> dict[str, float]:
+        """The factor of each objective's loss in a step that is for it."""
+        return dict.fromkeys(self.weights, 1.0) if self.combine == "sample" else dict(self.weights)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The factor of each objective's loss in the mean over all steps, which is what training minimises."""
+        total = sum(self.weights.values()) if self.combine == "sample" else 1.0
+        return {name: weight / total for name, weight in self.weights.items()}
+
 
 class PretrainingModule(pl.LightningModule):
     """Trains an encoder on a weighted sum of objectives.
 
-    Logs each objective's loss unweighted in nats (``train/mlm``, ``val/mlm``) beside its trivial baseline and accuracy.
-    Dropout is seeded a step from (seed, step, rank), so that no number depends on a generator's history.
+    Logs each objective's held-out loss unweighted in nats (``val/mlm``) beside its trivial baseline and accuracy, and
+    what training minimises (``val/loss``). ``losses`` holds those of the last training batch, unweighted, by objective,
+    and as ``loss`` their weighted sum; `vlp.monitoring.LossCurves` logs them. Dropout is seeded a step from
+    (seed, step, rank), so that no number depends on a generator's history.
 
     Args:
         encoder: what is trained.
@@ -95,11 +108,10 @@ class PretrainingModule(pl.LightningModule):
         super().__init__()
         self.encoder = encoder
         self.objectives = bundle.build(encoder, num_classes)
-        self.weights = {name: 1.0 if bundle.combine == "sample" else w for name, w in bundle.weights.items()}
+        self.weights, self.shares = bundle.step_weights, bundle.shares
         self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
         self.record = dict(record or {})
-        self.pending: dict[str, Tensor] = {}
-        self.logged_step = 0
+        self.losses: dict[str, Tensor] = {}
         self.train()
 
     @property
@@ -125,15 +137,9 @@ class PretrainingModule(pl.LightningModule):
         encoding = self.encoder(batch.inputs)
         losses = {name: o(encoding, batch, self.encoder) for name, o in self.named_objectives(batch)}
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
-        self.pending = {"train/loss": loss.detach(), **{f"train/{n}": value.detach() for n, value in losses.items()}}
+        self.losses = {"loss": loss.detach(), **{name: value.detach() for name, value in losses.items()}}
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
-
-    def on_train_batch_end(self, outputs: object, batch: PretrainingBatch, batch_idx: int) -> None:
-        """Log the losses of every nth step; `log` would repeat those of objectives this step was not for."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self.global_step % every == 0 and self.global_step != self.logged_step:
-            self._log_losses()
 
     def validation_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
         """Take a held-out batch into every objective's account."""
@@ -143,20 +149,14 @@ class PretrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log what the held-out pairs gave."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for name, objective in self.named_objectives():
-            for part, value in objective.compute().items():
+            values = objective.compute()
+            total = total + self.shares[name] * values[""]
+            for part, value in values.items():
                 key = f"val/{name}_{part}" if part else f"val/{name}"
                 self.log(key, value.float(), prog_bar=part == "accuracy", rank_zero_only=True)
-
-    def on_train_end(self) -> None:
-        """Log the last step's losses, which a logging step more often than not misses."""
-        self._log_losses()
-
-    def _log_losses(self) -> None:
-        values = {name: value.item() for name, value in self.pending.items()}
-        self.pending, self.logged_step = {}, self.global_step
-        for logger in self.loggers if values else ():
-            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
+        self.log("val/loss", total.float(), rank_zero_only=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, which ticks once an optimiser step."""

@@ -31,12 +31,25 @@ def test_workers_change_no_number():
         assert torch.equal(a.is_matched, b.is_matched)
 
 
-def test_training_goes_on_at_a_saved_position():
+def test_training_goes_on_at_a_position():
     whole = [b.inputs.input_ids.tolist() for b in data().train_dataloader()]
     resumed = data()
-    resumed.load_state_dict({"epoch": 0, "batches": 2})
+    resumed.position = (0, 2)
     assert [b.inputs.input_ids.tolist() for b in resumed.train_dataloader()] == whole[2:]
-    assert resumed.state_dict() == {"epoch": 0, "batches": 2}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_position_at_the_end_of_an_epoch_leaves_nothing_of_it_and_the_next_one_whole(num_workers):
+    resumed, next_epoch = data(num_workers=num_workers), data()
+    resumed.position, next_epoch.position = (3, 6), (4, 0)
+    loader = resumed.train_dataloader()
+    assert len(loader) == 6
+    loader.sampler.set_epoch(3)
+    assert list(loader) == []
+    loader.sampler.set_epoch(4)
+    whole = [b.inputs.input_ids.tolist() for b in next_epoch.train_dataloader()]
+    assert len(whole) == 6
+    assert [b.inputs.input_ids.tolist() for b in loader] == whole
 
 
 def test_held_out_pairs_are_gone_through_once_an_objective_where_training_draws_one_a_step():

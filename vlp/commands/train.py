@@ -20,6 +20,7 @@ from vlp.data.dataset import VLDataset, build_dataset
 from vlp.data.loading import PretrainingData
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.models import VLEncoder, build_from_config
+from vlp.monitoring import LossCurves
 from vlp.pretraining import Bundle, PretrainingModule
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def build_trainer(config: Config, run_dir: Path, metrics: Sequence[Mapping[str, 
     trainer: pl.Trainer = instantiate(
         config["trainer"],
         _key_="trainer",
-        callbacks=[*callbacks, checkpoints],
+        callbacks=[LossCurves(), *callbacks, checkpoints],
         logger=loggers,
         default_root_dir=str(run_dir),
     )

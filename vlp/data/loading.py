@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -56,6 +55,9 @@ def process_rank() -> tuple[int, int]:
 
 class PretrainingData(pl.LightningDataModule):
     """Training and validation pairs.
+
+    ``position`` is where training goes on: an epoch, and how many of its batches this process has been trained on; at
+    their number nothing of that epoch is left, and the next one follows whole. Set it before loaders are made.
 
     Args:
         train: samples to train on.
@@ -110,17 +112,6 @@ class PretrainingData(pl.LightningDataModule):
         """Return every validation pair once, for each objective apart where training samples one a step."""
         groups: list[tuple[str, ...]] = [(task,) for task in self.task_weights] or [()]
         return self._loader(self.val_pairs, EveryBatch(len(self.val_pairs), self.batch_size, groups))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position in the data: epoch, and batches of it trained on."""
-        if self.trainer is None:
-            return {"epoch": self.position[0], "batches": self.position[1]}
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        return {"epoch": self.trainer.current_epoch, "batches": done}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on at the position of ``state_dict``."""
-        self.position = (state_dict["epoch"], state_dict["batches"])
 
     def _loader(self, pairs: PretrainingPairs, order: Sampler[list[Place]]) -> DataLoader[PretrainingBatch]:
         return DataLoader(
