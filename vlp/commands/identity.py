@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vlp.configs import digest
+from vlp.durable.digests import file_digest
+from vlp.durable.files import write_text
 
 SHORT = 12
 """Digits of a hash in a folder's name."""
@@ -26,13 +28,12 @@ ELSEWHERE = frozenset(
 
 SHOWN_ONLY = frozenset(
     {"accelerator", "default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}
+    | {"max_time"}
 )
 """Trainer keys that do not change what comes out."""
 
 SPREAD = frozenset({"devices", "num_nodes", "strategy"})
 """Trainer keys that change a training (the batch of a step), and nothing that a probe measures."""
-
-_BLOCK = 1 << 20
 
 
 def content_hash(config: Mapping[str, Any], weights: str = "") -> str:
@@ -63,11 +64,7 @@ def path_digest(path: Path | str) -> str:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return digest([[file.relative_to(path).as_posix(), path_digest(file)] for file in files])
-    sha256 = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sha256.update(block)
-    return sha256.hexdigest()
+    return file_digest(path)
 
 
 def _dataset_content(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -92,13 +89,11 @@ def remembered_digest(file: Path) -> str:
     memory = _memory_folder() / key[:2] / key
     try:
         return str(json.loads(memory.read_text("utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         found = path_digest(file)
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = memory.with_name(f"{memory.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"file": str(file), "sha256": found}), "utf-8")
-        os.replace(temporary, memory)
+        write_text(memory, json.dumps({"file": str(file), "sha256": found}))
     except OSError:  # a home that cannot be written costs time, not results
         return found
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import platform
 import resource
 import shlex
@@ -14,7 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vlp.durable.files import write_text
 from vlp.results import RUN_FILE
+
+log = logging.getLogger(__name__)
 
 LIBRARIES = ("vlp-probe", "torch", "pytorch-lightning", "torchmetrics", "transformers", "tokenizers", "numpy")
 
@@ -33,7 +36,11 @@ class RunRecord:
         self.known: dict[str, Any] = {"command": command, "content_hash": content, "seed": seed}
 
     def write(self, folder: Path, finished: bool, **more: Any) -> None:
-        """Write ``run.json`` into ``folder``, whole or not at all."""
+        """Write ``run.json`` into ``folder``, whole and durably or not at all.
+
+        Raises:
+            StorageError: if the disk does not take it.
+        """
         record = {
             **self.known,
             "finished": finished,
@@ -45,18 +52,22 @@ class RunRecord:
             "versions": versions(),
             **more,
         }
-        temporary = folder / f".{RUN_FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
-        os.replace(temporary, folder / RUN_FILE)
+        write_text(folder / RUN_FILE, json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return a folder's ``run.json``, empty where there is none that can be read."""
+    """Return a folder's ``run.json``; empty where there is none, and with a warning where it cannot be read."""
+    path = folder / RUN_FILE
     try:
-        record = json.loads((folder / RUN_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(path.read_text("utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError(f"expected a JSON object, found {type(record).__name__}")
+    except FileNotFoundError:
         return {}
-    return record if isinstance(record, dict) else {}
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged and taken as missing: %s", path, error)
+        return {}
+    return record
 
 
 def command_line() -> str:

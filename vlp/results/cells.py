@@ -5,14 +5,19 @@ A finished cell is a folder that appears in the store all at once, by a rename.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from vlp.durable.digests import DamagedError, check_digest, file_digest, write_sidecar
+from vlp.durable.files import replace_link, storage_errors, sync_folder, sync_tree
 from vlp.results.table import concatenate
+
+log = logging.getLogger(__name__)
 
 RESULTS_FILE, RUN_FILE, CELLS_FOLDER, FIGURES_FOLDER = "results.csv", "run.json", "cells", "figures"
 
@@ -20,7 +25,8 @@ RESULTS_FILE, RUN_FILE, CELLS_FOLDER, FIGURES_FOLDER = "results.csv", "run.json"
 class CellStore:
     """Folders of finished cells, named by the first 12 digits of their content hash.
 
-    A cell is written under a temporary name and renamed when it is done, so what stands under its own name is whole.
+    A cell is written under a temporary name, made durable and renamed when it is done, so what stands under its own
+    name is whole; its table and its record have their sha256 beside them.
 
     Args:
         root: ``outputs/cells``.
@@ -34,20 +40,33 @@ class CellStore:
         return self.root / cell
 
     def is_finished(self, cell: str) -> bool:
-        """Whether the cell's results exist."""
-        return all((self.path(cell) / name).is_file() for name in (RESULTS_FILE, RUN_FILE))
+        """Whether the cell's results exist and are what was written; a warning tells of those that are not."""
+        folder = self.path(cell)
+        if not folder.is_dir():
+            return False
+        try:
+            for name in (RESULTS_FILE, RUN_FILE):
+                if not check_digest(folder / name):
+                    raise DamagedError(f"{folder / name} is missing, or its sha256 beside it is")
+        except (DamagedError, OSError) as error:
+            log.warning("cell %s does not count as measured: %s", cell, error)
+            return False
+        return True
 
-    @contextmanager
+    @contextlib.contextmanager
     def writing(self, cell: str) -> Iterator[Path]:
         """Give a temporary folder that becomes the cell's when the block ends well, and is removed when it does not.
 
         What killed processes left of this cell is removed first: the caller holds the cell's lock.
+
+        Raises:
+            StorageError: if the disk does not take it; a cell that stood there stands there still.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        temporary = self.root / f".{cell}-{uuid.uuid4().hex[:8]}"
         for leftover in self.root.glob(f".{cell}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        temporary = self.root / f".{cell}-{uuid.uuid4().hex[:8]}"
-        temporary.mkdir()
+        with storage_errors(self.path(cell)):
+            temporary.mkdir(parents=True)
         try:
             yield temporary
             self._publish(temporary, cell)
@@ -55,11 +74,21 @@ class CellStore:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _publish(self, temporary: Path, cell: str) -> None:
-        target = self.path(cell)
-        if target.exists():  # asked for again with force=true
-            os.rename(target, temporary.with_name(temporary.name + "-old"))
-        os.rename(temporary, target)
-        shutil.rmtree(temporary.with_name(temporary.name + "-old"), ignore_errors=True)
+        for name in (RESULTS_FILE, RUN_FILE):
+            write_sidecar(temporary / name, file_digest(temporary / name))
+        sync_tree(temporary)
+        target, old = self.path(cell), temporary.with_name(f"{temporary.name}-old")
+        with storage_errors(target):
+            if target.exists():  # asked for again with force=true, or damaged
+                os.rename(target, old)
+            try:
+                os.rename(temporary, target)
+            except OSError:
+                if old.exists():
+                    os.rename(old, target)
+                raise
+            sync_folder(self.root)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def link_cell(cell: Path, run_dir: Path) -> Path:
@@ -84,11 +113,9 @@ def show_cell(cell: Path, run_dir: Path) -> None:
 
 
 def _link(target: Path, link: Path) -> None:
-    """Make ``link`` lead to ``target`` by a relative path, in place of what it led to before."""
-    link.parent.mkdir(parents=True, exist_ok=True)
-    temporary = link.with_name(f".{link.name}-{uuid.uuid4().hex[:8]}")
-    temporary.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()), target_is_directory=target.is_dir())
-    os.replace(temporary, link)
+    with storage_errors(link):
+        link.parent.mkdir(parents=True, exist_ok=True)
+    replace_link(link, target)
 
 
 def gather(run_dir: Path) -> Path | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
-import os
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlp.durable.digests import check_digest
+from vlp.durable.files import replacing
 from vlp.results.rows import COLUMNS, Record, Row, Subject, check, describe
 
 log = logging.getLogger(__name__)
@@ -56,13 +56,10 @@ def _repeated(records: Iterable[Record]) -> Record | None:
 
 
 def _write(path: Path | str, records: Iterable[Record]) -> None:
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([_written(getattr(record, name)) for name in COLUMNS] for record in records)
-    os.replace(temporary, path)
 
 
 def read_results(path: Path | str) -> list[Record]:
@@ -70,7 +67,9 @@ def read_results(path: Path | str) -> list[Record]:
 
     Raises:
         ValueError: naming file, line and column of what is not as `write_results` writes it.
+        DamagedError: if a sha256 stands beside it and is another's.
     """
+    check_digest(Path(path))
     with Path(path).open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         header = next(lines, [])
