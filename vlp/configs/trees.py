@@ -1,0 +1,77 @@
+"""Plain trees that others wrote: YAML, JSON, the records of checkpoints. What is too deep or too large is refused.
+
+A small file may describe a huge tree, because parts of it are shared (YAML's aliases, a pickle's memo), so a tree's
+size is counted as it would be if every part were copied, without copying any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vlp.configs.showing import printable, shown
+
+DEEPEST = 64
+"""Levels of lists and mappings within each other."""
+
+LARGEST = 1_000_000
+"""Entries of a tree plus characters of its texts, shared parts counted as often as they occur."""
+
+
+def check_tree(tree: Any, where: str) -> None:
+    """Check that ``tree`` is plain (mappings with text keys, lists, texts, numbers, null), and not too deep or large.
+
+    Raises:
+        ValueError: naming ``where`` and the key, what was found and what was expected.
+    """
+    _size(tree, where, (), {})
+
+
+def _size(value: Any, where: str, keys: tuple[str, ...], known: dict[int, int]) -> int:
+    """Return how large a value is; ``known`` holds the sizes of the containers seen so far."""
+    if value is None or isinstance(value, bool | int | float):
+        return 1
+    if isinstance(value, str):
+        return _checked(1 + _length(value, where, keys), where, keys)
+    if not isinstance(value, Mapping | list | tuple):
+        raise ValueError(f"{_at(where, keys)}: found a {type(value).__name__}, expected plain data")
+    if id(value) not in known:
+        if len(keys) >= DEEPEST:  # also where a list holds itself
+            raise ValueError(f"{_at(where, keys)}: nested deeper than {DEEPEST} levels")
+        size = 1
+        for key, entry in _entries(value, where, keys):
+            size = _checked(size + len(key) + _size(entry, where, (*keys, key), known), where, keys)
+        known[id(value)] = size
+    return known[id(value)]
+
+
+def _entries(value: Any, where: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield the entries of a container with their keys."""
+    if not isinstance(value, Mapping):
+        yield from ((f"[{index}]", entry) for index, entry in enumerate(value))
+        return
+    for key, entry in value.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{_at(where, keys)}: found the key {shown(key)}, expected a text")
+        _length(key, where, keys)
+        yield key, entry
+
+
+def _length(text: str, where: str, keys: tuple[str, ...]) -> int:
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{_at(where, keys)}: half a character in {shown(text)}, expected UTF-8") from error
+    return len(text)
+
+
+def _checked(size: int, where: str, keys: tuple[str, ...]) -> int:
+    if size > LARGEST:
+        raise ValueError(f"{_at(where, keys)}: over {LARGEST:,} entries and characters when shared parts are copied")
+    return size
+
+
+def _at(where: str, keys: tuple[str, ...]) -> str:
+    path = printable(".".join(keys[:8])).replace(".[", "[")
+    return f"{where}, key {path}{'...' if len(keys) > 8 else ''}" if keys else where

@@ -1,0 +1,80 @@
+"""Images that others made: one reader for every dataset, which decodes nothing that it does not expect."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MAX_PIXELS = 8192 * 8192
+"""Pixels of an image that is decoded: 256 MiB as RGBA."""
+
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, AttributeError, EOFError, LookupError, ArithmeticError),
+    *(NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow's decoders raise when a file is not what it says it is."""
+
+
+def read_rgb(
+    path: Path,
+    formats: Sequence[str] = ("PNG", "JPEG"),
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Return an image as RGB, decoded whole.
+
+    Transparent parts are shown on white, 16 bits a channel become 8, palettes and CMYK are converted. An orientation in
+    the metadata is not applied: boxes refer to the pixels as they are stored.
+
+    Args:
+        path: the file.
+        formats: formats allowed, by Pillow's names, whatever the file's ending; JPEG includes cameras' MPO.
+        size: width and height that it must have; None for any.
+        max_pixels: more are refused before anything is decoded.
+
+    Raises:
+        ValueError: if it is no such image, or has another size, more frames than one or too many pixels; names the
+            file, what was found and what was expected.
+        OSError: if the file cannot be opened.
+    """
+    expected = f"{size[0]} x {size[1]} pixels" if size else f"one {' or '.join(formats)} image"
+    if not path.is_file():
+        raise ValueError(f"{path}: found {'a folder' if path.is_dir() else 'no file'}, expected {expected}")
+    with path.open("rb") as file:
+        start = file.read(8)
+        file.seek(0)
+        try:
+            with Image.open(file, formats=list(formats)) as image:
+                found = _objection(image, size, max_pixels)
+                if not found:
+                    return _as_rgb(image)
+        except Image.UnidentifiedImageError:
+            found = f"no {' or '.join(formats)} image (it begins with {start!r})"
+        except UNREADABLE as error:
+            found = f"no readable image ({str(error) or type(error).__name__})"
+    raise ValueError(f"{path}: found {found}, expected {expected}")
+
+
+def _objection(image: Image.Image, size: tuple[int, int] | None, max_pixels: int) -> str:
+    """Return what an image of which only the header was read has that it should not have."""
+    if size is not None and image.size != size:
+        return f"{image.width} x {image.height} pixels"
+    if image.width * image.height > max_pixels:
+        return f"{image.width} x {image.height} pixels, over {max_pixels:,} in all"
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        return f"an animation of {getattr(image, 'n_frames', 'several')} frames"
+    return ""
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
