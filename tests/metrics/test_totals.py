@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -11,6 +13,24 @@ def test_sums_are_kept_in_double_precision_by_name():
     values = totals.compute()
     assert values["counts"].tolist() == [3, 6]
     assert values["counts"].dtype == torch.float64
+
+
+def test_the_order_of_adding_changes_no_digit():
+    losses = torch.rand(200, dtype=torch.float64)
+    forth, back = Totals({"loss": ()}), Totals({"loss": ()})
+    for loss in losses:
+        forth.update({"loss": loss})
+    for loss in losses.flip(0):
+        back.update({"loss": loss})
+    assert forth.compute()["loss"].item() == back.compute()["loss"].item() == math.fsum(losses)
+
+
+def test_a_value_that_is_not_finite_stays_visible():
+    totals = Totals({"loss": (), "right": ()})
+    totals.update({"loss": torch.inf, "right": 1})
+    totals.update({"loss": 1.0, "right": 1})
+    assert totals.compute()["loss"].isnan()
+    assert totals.compute()["right"].item() == 2
 
 
 def test_collecting_starts_anew():

@@ -1,4 +1,4 @@
-"""Means over samples with their uncertainty, kept as sums and counts so that any number of processes agree."""
+"""Means over samples with their uncertainty, kept as exact sums and counts: the same on any number of processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+from vlp.metrics.exact import NUM_PARTS, exact_parts, exact_sum
 
 # Axes: B samples; whatever follows is the shape of one sample's value, one entry a layer say.
 
@@ -52,7 +54,7 @@ class SampleStatistic(Metric):
         super().__init__()
         self.shape = tuple(shape)
         for name in ("total", "squares"):
-            self.add_state(name, torch.zeros(self.shape, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(*self.shape, NUM_PARTS, dtype=torch.long), dist_reduce_fx="sum")
         for name in ("count", "skipped"):
             self.add_state(name, torch.zeros(self.shape, dtype=torch.long), dist_reduce_fx="sum")
 
@@ -65,19 +67,19 @@ class SampleStatistic(Metric):
         if values.shape[1:] != self.shape or values.dim() == 0:
             raise ValueError(f"values must have shape (B, *{self.shape}), got {tuple(values.shape)}")
         is_missing = values.isnan()
-        known = values.detach().to(self.total).masked_fill(is_missing, 0)
+        known = values.detach().double().masked_fill(is_missing, 0)
         if not torch.isfinite(known).all():
             raise ValueError(f"{type(self).__name__} was given an infinite value")
-        self.total = self.total + known.sum(0)
-        self.squares = self.squares + known.square().sum(0)
+        self.total = self.total + exact_parts(known).sum(0)
+        self.squares = self.squares + exact_parts(known.square()).sum(0)
         self.count = self.count + (~is_missing).sum(0)
         self.skipped = self.skipped + is_missing.sum(0)
 
     def compute(self) -> Estimate:
         """Return the mean over all samples of all processes, with its interval."""
-        n = self.count.to(self.total)
-        value = self.total / n.masked_fill(n == 0, torch.nan)
-        variance = (self.squares - n * value.square()).clamp(min=0) / (n - 1).masked_fill(n < 2, torch.nan)
+        n = self.count.double()
+        value = exact_sum(self.total) / n.masked_fill(n == 0, torch.nan)
+        variance = (exact_sum(self.squares) - n * value.square()).clamp(min=0) / (n - 1).masked_fill(n < 2, torch.nan)
         half = Z_95 * (variance / n).sqrt()
         return Estimate(value, value - half, value + half, self.count, self.skipped)
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from vlp.metrics.exact import NUM_PARTS, exact_parts, exact_sum
+
 
 class Totals(Metric):
-    """Sums of named quantities, in double precision.
+    """Sums of named quantities, in double precision, the same to the bit whoever adds what when.
 
     Args:
         shapes: by name, the shape of what is summed; ``()`` for a number.
@@ -28,7 +30,7 @@ class Totals(Metric):
         super().__init__()
         self.names = tuple(shapes)
         for name, shape in shapes.items():
-            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(*shape, NUM_PARTS, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, values: Mapping[str, Tensor | float]) -> None:
         """Add ``values``, one entry a name.
@@ -39,11 +41,12 @@ class Totals(Metric):
         if set(values) != set(self.names):
             raise ValueError(f"totals of {sorted(self.names)} were given {sorted(values)}")
         for name, value in values.items():
-            setattr(self, name, getattr(self, name) + torch.as_tensor(value).detach().double())
+            state = getattr(self, name)
+            setattr(self, name, state + exact_parts(torch.as_tensor(value, dtype=torch.float64, device=state.device)))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the sums by name."""
-        return {name: getattr(self, name) for name in self.names}
+        return {name: exact_sum(getattr(self, name)) for name in self.names}
 
     def collect(self) -> dict[str, Tensor]:
         """Return the sums over all processes, and start anew."""
