@@ -37,7 +37,7 @@ class StorageError(OSError):
 def _disk(path: Path) -> str:
     """Return where the disk of ``path`` is mounted and what is free on it."""
     folder = path.absolute().parent
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.exists(folder):  # unlike Path.exists, False of what may not be looked at
         folder = folder.parent
     folder = folder.resolve()
     mount = next(place for place in (folder, *folder.parents) if os.path.ismount(place) or place == place.parent)
