@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
+    {"durable"},
     {"configs"},
     {"data"},
     {"models"},
@@ -21,7 +22,7 @@ LAYERS = (
     {"objectives"},
     {"results"},
     {"pretraining"},
-    {"probes", "finetuning", "monitoring"},
+    {"probes", "finetuning", "monitoring", "checkpointing"},
     {"report"},
     {"commands"},
 )

@@ -67,7 +67,7 @@ def test_another_seed_gives_other_weights(reference, tmp_path):
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(reference, tmp_path):
-    train(config("trainer.max_steps=5", "checkpoint.every_n_steps=2"), tmp_path)
+    train(config("checkpoint.every_n_steps=2", "checkpoint.keep=3"), tmp_path)
     early = tmp_path / "checkpoints" / "step-0000002.ckpt"
     assert early.is_file()
     resumed = train(config(f"ckpt_path={early}"), tmp_path / "resumed")
@@ -76,7 +76,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(reference, tmp_path)
 
 
 def test_going_on_in_a_run_keeps_the_metrics_up_to_the_checkpoint(tmp_path, reference):
-    train(config("checkpoint.every_n_steps=2"), tmp_path)
+    train(config("checkpoint.every_n_steps=2", "checkpoint.keep=3"), tmp_path)
     train(config(f"ckpt_path={tmp_path}/checkpoints/step-0000002.ckpt"), tmp_path)
     steps = [int(row["step"]) for row in metrics(tmp_path) if row["train/mlm"]]
     assert steps == [1, 2, 3, 4, 5]

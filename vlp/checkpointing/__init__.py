@@ -1,1 +1,8 @@
-"""Checkpoints from which a training goes on exactly: what they hold, how they are written, kept and found."""
+"""Checkpoints that survive whatever happens to the run, and from which a training goes on exactly."""
+
+from vlp.checkpointing.generations import Generations
+from vlp.checkpointing.metrics_file import MetricsFile
+from vlp.checkpointing.saving import SaveCheckpoints
+from vlp.checkpointing.writer import CheckpointWriter
+
+__all__ = ["CheckpointWriter", "Generations", "MetricsFile", "SaveCheckpoints"]

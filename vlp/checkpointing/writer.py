@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from vlp.durable.digests import DamagedError, HashingWriter, check_digest, file_digest, sidecar, write_sidecar
 from vlp.durable.files import StorageError, replacing, storage_errors, sync_folder
-from vlp.models.checkpoints.files import _load_plain as load_plain
+from vlp.models.checkpoints.files import load_plain
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ def plain(value: Any, where: str = "checkpoint") -> Any:
         TypeError: naming where something else stands, and what it is.
     """
     kind = type(value)
+    if kind is str:  # pickle writes equal strings once only if they are one object; equal states give equal files so
+        return sys.intern(value)
     if kind in _PLAIN:
         return value
     if kind in (list, tuple):

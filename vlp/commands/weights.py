@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from vlp.commands.identity import SHORT, content_hash, path_digest
 from vlp.commands.plans import Plan, Weights, for_model, outputs_folder, plain, plan_training
 from vlp.commands.records import read_record
 from vlp.configs import did_you_mean, read_option
+from vlp.durable.digests import DamagedError, check_digest
 from vlp.results import short_name
+
+log = logging.getLogger(__name__)
 
 AUTO_SIZE, AUTO_DATASET, AUTO_RECIPE = "tiny", "scenes", "recipe:scenes"
 RECIPE = "recipe:"
@@ -88,10 +92,19 @@ def recipe_overrides(name: str, row: str, config: Mapping[str, Any]) -> list[str
 
 
 def is_trained(plan: Plan) -> bool:
-    """Whether the training that ``plan`` describes has run to its end."""
+    """Whether the training that ``plan`` describes has run to its end, and its last checkpoint is whole."""
     record = read_record(Path(plan.run_dir))
     is_same = record.get("content_hash") == plan.content
-    return is_same and bool(record.get("finished")) and (Path(plan.run_dir) / CHECKPOINT).is_file()
+    return is_same and bool(record.get("finished")) and _is_whole(Path(plan.run_dir) / CHECKPOINT)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the checkpoint is there and undamaged; a damaged one is made again from the one before it."""
+    try:
+        return checkpoint.is_file() and check_digest(checkpoint)
+    except DamagedError as error:
+        log.warning("%s; its last steps are trained again", error)
+        return False
 
 
 def _quoted(value: Any) -> str:
