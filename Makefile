@@ -18,7 +18,7 @@ STAMP := $(ENV)/.vlp-installed-$(shell pwd | cksum | cut -d' ' -f1)
 # Two test processes on two cores: one thread each is faster than two threads each.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --durations=10 --durations-min=5
 
-.PHONY: env demo test test-slow seeds lint bench help
+.PHONY: env demo test test-slow faults seeds lint bench help
 
 env: $(STAMP)  ## install into .venv (or the activated environment); does nothing when that is done
 
@@ -43,6 +43,9 @@ test: env  ## the test suite (under 10 minutes on 2 cores)
 
 test-slow: env  ## base-size and long checks, the demo among them (under 40 minutes)
 	$(PYTEST) -m slow
+
+faults: env  ## kill, fill the disk, flip bits, feed hostile files; prints what was lost (under 60 minutes)
+	$(PYTHON) -m tests.faults
 
 seeds: env  ## three seeds of UNITER, VisualBERT and LXMERT; resumable; prints a table
 	$(PYTHON) -m benchmarks.seeds

@@ -6,13 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-GROUPS = ("kills", "signals", "storage", "sweeps", "ranks", "hostile", "fuzz")
-"""The modules of this folder that hold cases, in the order of the table.
-
-Each has ``cases(seed: int, count: int | None = None) -> list[Case]``; ``count`` asks for that many, of every kind where
-it can. The same seed gives the same cases.
-"""
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -35,11 +28,14 @@ class Verdict:
 class Case:
     """One fault, or a sequence of them put to one run.
 
+    Each module of this folder that has ``cases(seed: int, count: int | None = None) -> list[Case]`` is a group of them.
+    The same seed gives the same cases; with a ``count``, as many at most, of as many kinds as that allows.
+
     Args:
-        group: one of `GROUPS`.
+        group: the name of its module: kills, signals, storage, sweeps, ranks, hostile or fuzz.
         name: what is done, in words; unique within its group.
-        run: does it in the empty folder it is given, within minutes. What it starts, it ends. It is called in a process
-            forked for it, so that it may change the process's state as it likes.
+        run: does it, in the empty folder it is given and within minutes. It is called in a process that is forked for
+            it and that ends, with all it has started, when it returns.
     """
 
     group: str
