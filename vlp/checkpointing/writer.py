@@ -22,7 +22,7 @@ from vlp.models.checkpoints.files import load_plain
 log = logging.getLogger(__name__)
 
 ON_ERROR = ("stop", "continue")
-_PLAIN = {type(None), bool, int, float, str, bytes, Tensor, nn.Parameter, torch.Size, torch.dtype, torch.device}
+_PLAIN = {type(None), bool, int, float, str, torch.Size, torch.dtype, torch.device}
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -108,6 +108,8 @@ def plain(value: Any, where: str = "checkpoint") -> Any:
         return sys.intern(value)
     if kind in _PLAIN:
         return value
+    if kind in (Tensor, nn.Parameter) and value.layout == torch.strided and not value.is_quantized:
+        return _bare(value)
     if kind in (list, tuple):
         return kind(plain(item, f"{where}[{index}]") for index, item in enumerate(value))
     if kind in (dict, OrderedDict):
@@ -122,6 +124,13 @@ def plain(value: Any, where: str = "checkpoint") -> Any:
     if isinstance(value, np.generic) and type(item := value.item()) in _PLAIN:
         return item
     raise TypeError(f"{where} is a {kind.__module__}.{kind.__qualname__}: a checkpoint holds plain types and tensors")
+
+
+def _bare(tensor: Tensor) -> Tensor:
+    """Return the values alone, without gradients, hooks and attributes; as many as are stored."""
+    values = tensor.detach()
+    is_expanded = values.numel() * values.element_size() > values.untyped_storage().nbytes()
+    return values.contiguous() if is_expanded else values
 
 
 def verify(path: Path) -> None:
