@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.durable.disks import broken, cut, failing, faulty_disk, flip, full, in_child, kill
 from tests.results.examples import ROW, table
+from vlp.durable.digests import DamagedError
+from vlp.durable.files import StorageError
 from vlp.results import CellStore, Row, forget_cells, gather, link_cell, read_results, show_cell
 
 
@@ -44,6 +48,112 @@ def test_what_a_kill_left_behind_is_no_cell_and_is_removed(tmp_path: Path):
     assert not store.is_finished("0123456789ab")
     finished(store, "0123456789ab")
     assert sorted(path.name for path in store.root.iterdir()) == [".ffffffffffff-busy", "0123456789ab"]
+
+
+def test_a_cell_is_durable_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = CellStore(tmp_path / "cells")
+    synced: set[str] = set()
+    fsync, rename = os.fsync, os.rename
+
+    def noted(file: int) -> None:
+        synced.add(os.path.basename(os.readlink(f"/proc/self/fd/{file}")))
+        fsync(file)
+
+    def renamed(source: Path, target: Path) -> None:
+        names = {path.name for path in source.rglob("*")}
+        assert names == {"results.csv", "results.csv.sha256", "run.json", "run.json.sha256", "figures"}
+        assert names | {source.name} <= synced
+        rename(source, target)
+        synced.clear()
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "rename", renamed)
+    finished(store, "0123456789ab")
+    assert synced == {"cells"}
+
+
+@pytest.mark.parametrize("name", ["results.csv", "run.json"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
+def test_a_damaged_cell_is_named_and_does_not_count(
+    tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+):
+    store = CellStore(tmp_path / "cells")
+    path = finished(store, "0123456789ab") / name
+    {"cut": lambda: cut(path, 1), "flip": lambda: flip(path, 9), "missing": path.unlink}[damage]()
+    assert not store.is_finished("0123456789ab")
+    (message,) = caplog.messages
+    assert message.startswith("cell 0123456789ab does not count as measured: ")
+    assert str(path) in message
+    finished(store, "0123456789ab")
+    assert store.is_finished("0123456789ab")
+
+
+def test_a_cell_without_its_digest_is_named_and_does_not_count(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    store = CellStore(tmp_path / "cells")
+    path = finished(store, "0123456789ab") / "results.csv"
+    path.with_name("results.csv.sha256").unlink()
+    assert not store.is_finished("0123456789ab")
+    assert caplog.messages == [
+        f"cell 0123456789ab does not count as measured: {path} is missing, or its sha256 beside it is"
+    ]
+
+
+def test_a_number_that_changed_in_a_cell_is_never_gathered(tmp_path: Path):
+    path = finished(CellStore(tmp_path / "cells"), "0123456789ab")
+    link_cell(path, tmp_path / "run")
+    table = path / "results.csv"
+    table.write_text(table.read_text().replace("0.25", "0.75"))
+    with pytest.raises(DamagedError) as caught:
+        gather(tmp_path / "run")
+    assert str(caught.value).startswith(f"{table} is damaged: its sha256 is ")
+    assert not (tmp_path / "run" / "results.csv").exists()
+
+
+@pytest.mark.parametrize("room", [0, 100, 300])
+def test_a_full_disk_leaves_the_cell_that_was_there(tmp_path: Path, room: int):
+    store = CellStore(tmp_path / "cells")
+    path = finished(store, "0123456789ab")
+    with faulty_disk(store.root, room, full), pytest.raises(OSError, match="No space left on device"):
+        finished(store, "0123456789ab", replace(ROW, value=0.5))
+    assert store.is_finished("0123456789ab")
+    assert read_results(path / "results.csv")[0].value == 0.25
+    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
+
+
+@pytest.mark.parametrize("call", [0, 1])
+def test_a_rename_that_fails_leaves_the_cell_that_was_there(tmp_path: Path, call: int):
+    store = CellStore(tmp_path / "cells")
+    path = finished(store, "0123456789ab")
+    moves = os.rename
+
+    def moved(source: Path, target: Path) -> None:
+        if (target == path) == (call == 1) and not source.name.endswith("-old"):
+            broken()
+        moves(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", moved)
+        with pytest.raises(StorageError) as caught:
+            finished(store, "0123456789ab", replace(ROW, value=0.5))
+    assert str(caught.value).startswith(f"{path} cannot be written: Input/output error (EIO); disk /")
+    assert read_results(path / "results.csv")[0].value == 0.25
+    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
+
+
+@pytest.mark.parametrize("call", [0, 3, 6, 11, 12])
+def test_a_kill_at_any_step_leaves_no_cell_or_a_whole_one(tmp_path: Path, call: int):
+    store = CellStore(tmp_path / "cells")
+
+    def measure() -> None:
+        with failing("fsync", kill, after=call):
+            finished(store, "0123456789ab")
+
+    assert in_child(measure) == -signal.SIGKILL
+    assert store.path("0123456789ab").exists() == (call == 12)
+    assert store.path("0123456789ab").exists() == store.is_finished("0123456789ab")
+    finished(store, "0123456789ab", replace(ROW, value=0.5))
+    assert read_results(store.path("0123456789ab") / "results.csv")[0].value == 0.5
+    assert [path.name for path in store.root.iterdir()] == ["0123456789ab"]
 
 
 def test_measuring_again_replaces_the_cell(tmp_path: Path):
