@@ -10,6 +10,7 @@ from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vlp.configs import check_interpolations
 from vlp.configs.targets import check_class, check_objects, check_targets
 
 HYDRA_OWN = ("hydra._internal.core_plugins", "hydra.experimental.callbacks", "hydra_plugins")
@@ -28,6 +29,7 @@ def checking_hydra() -> Iterator[None]:
 
     def checked(self: Hydra, *args: Any, **kwargs: Any) -> DictConfig:
         config = compose(self, *args, **kwargs)
+        check_interpolations(config)
         check_hydra(config.hydra)
         return config
 

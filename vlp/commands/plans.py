@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlp.commands.identity import SHORT, content_hash
-from vlp.configs import check_targets, did_you_mean, trusted_folders
+from vlp.configs import check_interpolations, check_targets, did_you_mean, trusted_folders
 
 ENTRIES = ("train", "probe")
 SEEDS = ("seed", "pretrain_seed")
@@ -94,12 +94,14 @@ def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str,
     """Return a composed config resolved, as plain data, its targets checked; ``run`` fills in keys of ``run``.
 
     Raises:
-        ValueError: if a target is not allowed, or a number or word that every command reads is none.
+        ValueError: if a target is not allowed, what it refers to makes it too large, or a number or word that every
+            command reads is none.
     """
     if run is not None:
         with open_dict(config):
             for name, value in run.items():
                 OmegaConf.update(config, f"run.{name}", value)
+    check_interpolations(config)
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(tree, dict)
     check_targets(tree)

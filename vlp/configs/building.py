@@ -9,9 +9,10 @@ from typing import Any
 
 from hydra.utils import instantiate as hydra_instantiate
 
-from vlp.configs.options import resolve
+from vlp.configs.showing import shown
 from vlp.configs.spelling import did_you_mean
 from vlp.configs.targets import check_objects, check_targets
+from vlp.configs.trees import check_tree
 
 
 def instantiate(config: Mapping[str, Any], /, *args: Any, _key_: str = "", **kwargs: Any) -> Any:
@@ -20,10 +21,16 @@ def instantiate(config: Mapping[str, Any], /, *args: Any, _key_: str = "", **kwa
     Nested ``_target_`` nodes are built first; dicts and lists stay plain. With ``_partial_: true`` the result is a
     `functools.partial`. ``_key_`` says where the config stands in the whole tree, for errors.
 
+    The config is resolved already; a ``${...}`` in it is refused, since it may come from a checkpoint and would be
+    filled in from this process's environment.
+
     Raises:
-        ValueError: if a target is not allowed, does not exist, or does not take these arguments, naming the key.
+        ValueError: if a target is not allowed, does not exist, or does not take these arguments, or something is left
+            to be filled in, naming the key.
     """
-    tree = {name: value for name, value in resolve(config).items() if name not in kwargs}
+    tree = {name: value for name, value in config.items() if name not in kwargs}
+    check_tree(tree, _key_ or "the config")
+    _check_resolved(tree, _key_)
     if "_target_" not in tree:
         raise ValueError(f"{_key_ or 'the config'} has no _target_; found {', '.join(tree) or 'nothing'}")
     check_targets(tree, _key_)
@@ -33,6 +40,17 @@ def instantiate(config: Mapping[str, Any], /, *args: Any, _key_: str = "", **kwa
     built = functools.partial(deferred.func, *(args or deferred.args), **{**deferred.keywords, **kwargs})
     _check_arguments(built, is_partial, _key_ or "the config")
     return built if is_partial else built()
+
+
+def _check_resolved(tree: Any, key: str) -> None:
+    if isinstance(tree, str) and "${" in tree:
+        raise ValueError(f"{key or 'the config'}: found {shown(tree)}, expected what has nothing left to be filled in")
+    if isinstance(tree, Mapping):
+        for name, value in tree.items():
+            _check_resolved(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            _check_resolved(value, f"{key}[{index}]")
 
 
 def _build_children(tree: dict[str, Any], key: str) -> functools.partial[Any]:

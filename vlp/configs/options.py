@@ -11,10 +11,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
 
+from vlp.configs.interpolation import check_interpolations
+from vlp.configs.showing import printable
 from vlp.configs.spelling import did_you_mean
 from vlp.configs.targets import plugin_packages, trusted_folders
+from vlp.configs.trees import check_tree
 
 SELF = "_self_"
 """Where an option's own keys stand among those of its defaults list."""
@@ -53,14 +59,40 @@ def _read(group: str, name: str) -> dict[Any, Any]:
     for folder in _folders(group):
         file = folder.joinpath(*f"{name}.yaml".split("/"))
         if file.is_file():
-            tree = OmegaConf.to_container(OmegaConf.create(file.read_text("utf-8")), resolve=False)
-            return tree if isinstance(tree, dict) else {}
+            return read_yaml(file.read_text("utf-8"), str(file))
     raise ValueError(f"{group}={name} is not an option{did_you_mean(name, option_names(group))}")
 
 
+def read_yaml(text: str, where: str) -> dict[Any, Any]:
+    """Return a YAML document as a plain mapping, interpolations left as they are; anything else is an empty one.
+
+    Raises:
+        ValueError: if it is no YAML, nested too deeply, or too large once its aliases are copied; names ``where``.
+    """
+    try:
+        tree = yaml.load(text, Loader=get_yaml_loader())  # OmegaConf's: safe, and its notion of numbers
+    except RecursionError as error:
+        raise ValueError(f"{where}: nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        reason = printable(" ".join(str(error).split()))
+        raise ValueError(f"{where}: {reason}") from error
+    if not isinstance(tree, dict):
+        return {}
+    check_tree(tree, where)
+    return tree
+
+
 def resolve(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plain tree with its ``${...}`` interpolations filled in from the tree itself."""
-    resolved = OmegaConf.to_container(OmegaConf.create(dict(tree)), resolve=True)
+    """Return a plain tree with its ``${...}`` interpolations filled in from the tree itself.
+
+    Raises:
+        ValueError: if one leads nowhere, or the tree would become too large or goes too deep; names the key.
+    """
+    try:
+        check_interpolations(tree)
+        resolved = OmegaConf.to_container(OmegaConf.create(dict(tree)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{error.full_key or 'config'}: {str(error).partition(chr(10))[0]}") from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
 

@@ -19,7 +19,7 @@ LARGEST = 1_000_000
 
 
 def check_tree(tree: Any, where: str) -> None:
-    """Check that ``tree`` is plain (mappings with text keys, lists, texts, numbers, null), and not too deep or large.
+    """Check that ``tree`` is plain (mappings, lists, texts, numbers, null), and neither too deep nor too large.
 
     Raises:
         ValueError: naming ``where`` and the key, what was found and what was expected.
@@ -27,12 +27,25 @@ def check_tree(tree: Any, where: str) -> None:
     _size(tree, where, (), {})
 
 
+def checked_size(size: int, where: str) -> int:
+    """Return ``size``, in entries and characters.
+
+    Raises:
+        ValueError: if it is above `LARGEST`, naming ``where``.
+    """
+    if size > LARGEST:
+        raise ValueError(
+            f"{where}: over {LARGEST:,} entries and characters once what is shared or referred to is copied"
+        )
+    return size
+
+
 def _size(value: Any, where: str, keys: tuple[str, ...], known: dict[int, int]) -> int:
     """Return how large a value is; ``known`` holds the sizes of the containers seen so far."""
     if value is None or isinstance(value, bool | int | float):
         return 1
     if isinstance(value, str):
-        return _checked(1 + _length(value, where, keys), where, keys)
+        return checked_size(1 + _length(value, where, keys), _at(where, keys))
     if not isinstance(value, Mapping | list | tuple):
         raise ValueError(f"{_at(where, keys)}: found a {type(value).__name__}, expected plain data")
     if id(value) not in known:
@@ -40,7 +53,7 @@ def _size(value: Any, where: str, keys: tuple[str, ...], known: dict[int, int]) 
             raise ValueError(f"{_at(where, keys)}: nested deeper than {DEEPEST} levels")
         size = 1
         for key, entry in _entries(value, where, keys):
-            size = _checked(size + len(key) + _size(entry, where, (*keys, key), known), where, keys)
+            size = checked_size(size + len(key) + _size(entry, where, (*keys, key), known), _at(where, keys))
         known[id(value)] = size
     return known[id(value)]
 
@@ -51,10 +64,10 @@ def _entries(value: Any, where: str, keys: tuple[str, ...]) -> Iterator[tuple[st
         yield from ((f"[{index}]", entry) for index, entry in enumerate(value))
         return
     for key, entry in value.items():
-        if not isinstance(key, str):
-            raise ValueError(f"{_at(where, keys)}: found the key {shown(key)}, expected a text")
-        _length(key, where, keys)
-        yield key, entry
+        if not (key is None or isinstance(key, str | int | float)):
+            raise ValueError(f"{_at(where, keys)}: found the key {shown(key)}, expected a text or number")
+        _length(str(key), where, keys)
+        yield str(key), entry
 
 
 def _length(text: str, where: str, keys: tuple[str, ...]) -> int:
@@ -64,12 +77,6 @@ def _length(text: str, where: str, keys: tuple[str, ...]) -> int:
         except UnicodeEncodeError as error:
             raise ValueError(f"{_at(where, keys)}: half a character in {shown(text)}, expected UTF-8") from error
     return len(text)
-
-
-def _checked(size: int, where: str, keys: tuple[str, ...]) -> int:
-    if size > LARGEST:
-        raise ValueError(f"{_at(where, keys)}: over {LARGEST:,} entries and characters when shared parts are copied")
-    return size
 
 
 def _at(where: str, keys: tuple[str, ...]) -> str:

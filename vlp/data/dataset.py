@@ -74,7 +74,7 @@ def build_dataset(config: Mapping[str, Any], **options: Any) -> VLDataset:
         ValueError: if the config's target is not allowed or does not take these options.
     """
     arguments = {key: value for key, value in config.items() if key not in LOADER_KEYS}
-    dataset: VLDataset = instantiate({**arguments, **options}, _key_="dataset")
+    dataset: VLDataset = instantiate(arguments, _key_="dataset", **options)
     return dataset
 
 

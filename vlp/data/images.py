@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 8192 * 8192
 """Pixels of an image that is decoded: 256 MiB as RGBA."""
@@ -53,7 +53,7 @@ def read_rgb(
                 found = _objection(image, size, max_pixels)
                 if not found:
                     return _as_rgb(image)
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             found = f"no {' or '.join(formats)} image (it begins with {start!r})"
         except UNREADABLE as error:
             found = f"no readable image ({str(error) or type(error).__name__})"
