@@ -2,11 +2,15 @@
 
 Hydra's own, given two experiments in one list, drops the parameters of both. This one expands each experiment by its
 own ``hydra.sweeper.params``, launches the union once, lets no failing cell stop the others, and names all that failed.
+
+Told to stop, it has the cells on this machine save what they can, whichever launcher runs them, begins none after them
+and says which are done. Cells that SLURM runs (``hydra/launcher=submitit_slurm``) go on without the sweep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from vlp.commands.children import SweepStopped
+from vlp.commands.processes import stopping_together
+from vlp.durable.stopping import Stopped, deferring, received
 from vlp.results import forget_cells, gather
 
 EXPERIMENT = "experiment"
+
+ELSEWHERE = "SlurmLauncher"
+"""The launcher whose cells run on other machines."""
 
 
 class SweepError(RuntimeError):
@@ -42,6 +52,7 @@ class ExperimentSweeper(BasicSweeper):
 
         Raises:
             SweepError: if there is no cell, or naming every cell that failed.
+            SweepStopped: if it was told to stop, naming the cells that are done and those that are not.
         """
         assert self.config is not None
         cells = self.cells(arguments)
@@ -52,7 +63,10 @@ class ExperimentSweeper(BasicSweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         forget_cells(folder)
-        returns = self._launch(cells)
+        if type(self.launcher).__name__ == ELSEWHERE:
+            returns = self._launch_elsewhere(cells, folder)
+        else:
+            returns = self._launch_here(cells, folder)
         gather(folder)
         _raise_failed(cells, [job for batch in returns for job in batch])
         return returns
@@ -101,6 +115,25 @@ class ExperimentSweeper(BasicSweeper):
         assert self.config is not None
         return str(self.config.hydra.job.config_name)
 
+    def _launch_here(self, cells: list[list[str]], folder: Path) -> list[Sequence[JobReturn]]:
+        """Launch cells that run on this machine; told to stop, end them and gather what is done."""
+        with suppress(Stopped), deferring(), stopping_together():
+            returns = self._launch(cells)
+        if reason := received():
+            gather(folder)
+            jobs = [job for batch in returns for job in batch]
+            done = [_name(cell) for cell, job in zip(cells, jobs, strict=True) if job.status == JobStatus.COMPLETED]
+            raise SweepStopped(reason, folder, done, _left(cells, jobs))
+        return returns
+
+    def _launch_elsewhere(self, cells: list[list[str]], folder: Path) -> list[Sequence[JobReturn]]:
+        """Launch cells that run on other machines; told to stop, leave them to their scheduler."""
+        try:
+            return self._launch(cells)
+        except Stopped as stopped:
+            left = [f"{_name(cell)}: left to SLURM (squeue shows it, scancel ends it)" for cell in cells]
+            raise SweepStopped(stopped.reason, folder, [], left) from None
+
     def _launch(self, cells: list[list[str]]) -> list[Sequence[JobReturn]]:
         assert self.launcher is not None
         returns: list[Sequence[JobReturn]] = []
@@ -109,13 +142,22 @@ class ExperimentSweeper(BasicSweeper):
         return returns
 
 
-def _raise_failed(cells: Sequence[Sequence[str]], jobs: Sequence[JobReturn]) -> None:
-    failed = [
-        (cell, job._return_value) for cell, job in zip(cells, jobs, strict=True) if job.status != JobStatus.COMPLETED
+def _name(cell: Sequence[str]) -> str:
+    return " ".join(cell) or "the only cell"
+
+
+def _left(cells: Sequence[Sequence[str]], jobs: Sequence[JobReturn]) -> list[str]:
+    """Return a line for each cell that is not done: which, and why."""
+    return [
+        f"{_name(cell)}: {job._return_value}"
+        for cell, job in zip(cells, jobs, strict=True)
+        if job.status != JobStatus.COMPLETED
     ]
-    if failed:
-        lines = [f"  {' '.join(cell) or 'the only cell'}: {error}" for cell, error in failed]
-        raise SweepError("\n".join([f"{len(failed)} of {len(cells)} cells failed:", *lines]))
+
+
+def _raise_failed(cells: Sequence[Sequence[str]], jobs: Sequence[JobReturn]) -> None:
+    if failed := _left(cells, jobs):
+        raise SweepError("\n  ".join([f"{len(failed)} of {len(cells)} cells failed:", *failed]))
 
 
 def _as_text(value: Any) -> str:

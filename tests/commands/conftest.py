@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 
 from vlp.commands import app
 from vlp.configs import targets
+from vlp.durable import stopping
 
 SMALLEST = (
     "size.layers=1",
@@ -45,8 +47,22 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
+def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install our handlers of signals for the test, and start it as one who was told nothing."""
+    monkeypatch.setattr(stopping, "_state", stopping._State())
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    stopping.install()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
 def command(
-    in_temporary_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    in_temporary_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    own_handlers: None,
 ) -> Iterator[Command]:
     """Return a function that calls ``train`` or ``probe`` as the command line does."""
     monkeypatch.setattr(targets, "_trusted", [])
@@ -58,6 +74,7 @@ def command(
 
     def call(entry: str, *arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{entry}.py", *arguments])
+        monkeypatch.setattr(sys, "orig_argv", ["python", f"{entry}.py", *arguments])
         status = 0
         capsys.readouterr()
         try:

@@ -57,7 +57,7 @@ def test_help_shows_groups_and_lines_to_copy(entry: str, command: Command):
 
 BAD = {
     "model=unitr": "model=unitr is not an option; did you mean uniter?",
-    "trainer.max_stepz=3": "there is no key trainer.max_stepz; did you mean trainer.max_steps or trainer.max_epochs",
+    "trainer.max_stepz=3": "there is no key trainer.max_stepz; did you mean trainer.max_steps or trainer.max_time",
     "modle=uniter": "there is no key modle; did you mean model?",
     "dataset.szie=3": "there is no key dataset.szie; did you mean dataset.size or",
     "experiment=scenes": "experiment=scenes is for train.py; it was given to probe.py",

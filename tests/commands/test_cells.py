@@ -34,7 +34,8 @@ def test_a_run_leaves_a_cell_and_links_to_it(command: Command):
     done = command("probe", "weights=random", *SMALLEST)
     assert done.status == 0, done.err
     (cell,) = (CELLS / name for name in cells())
-    assert sorted(path.name for path in cell.iterdir()) == [".hydra", "figures", "results.csv", "run.json"]
+    files = [name + digest for name in ("results.csv", "run.json") for digest in ("", ".sha256")]
+    assert sorted(path.name for path in cell.iterdir()) == [".hydra", "figures", *files]
     (run,) = runs("probe")
     assert (run / "cells" / cell.name).resolve() == cell.resolve()
     assert (run / "results.csv").read_text() == (cell / "results.csv").read_text()
@@ -172,7 +173,7 @@ def test_cells_of_a_sweep_are_processes_of_their_own(command: Command, monkeypat
         return cell.main(Path(arguments[2]))
 
     monkeypatch.setattr(children, "run_child", run_child)
-    monkeypatch.setattr(cell, "die_with_parent", lambda parent: None)
+    monkeypatch.setattr(cell, "follow_parent", lambda: None)
     done = command("probe", "-m", "model=uniter,bert", "weights=random", *SMALLEST)
     assert started == [["-m", "vlp.commands.cell"]] * 2
     assert "error: 1 of 2 cells failed:" in done.err

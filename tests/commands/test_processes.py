@@ -1,45 +1,23 @@
-"""Locks that die with their holder, and children that die with their parent."""
+"""Children that die with their parent, and get the signals that stop it."""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from vlp.commands.processes import devices_for, locked, run_child
-
-
-def test_the_second_to_ask_waits_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    order: list[str] = []
-
-    def second() -> None:
-        with locked(tmp_path / "lock", "waiting for the first"):
-            order.append("second")
-
-    with caplog.at_level(logging.WARNING), locked(tmp_path / "lock", "never said"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        deadline = time.monotonic() + 10
-        while not caplog.messages and time.monotonic() < deadline:
-            time.sleep(0.01)
-        order.append("first")
-    thread.join(timeout=10)
-    assert order == ["first", "second"]
-    assert caplog.messages == ["waiting for the first"]
-
-
-def test_a_lock_is_free_again_after_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "lock", ""):
-        raise ZeroDivisionError
-    with locked(tmp_path / "lock", "waiting"):
-        assert caplog.messages == []
+from vlp.commands.processes import Running, devices_for, run_child, running, stopping_together
+from vlp.durable import stopping
+from vlp.durable.locks import locked
+from vlp.durable.stopping import Stopped
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children with their parent; needs Linux to run")
@@ -47,7 +25,8 @@ def test_a_killed_parent_takes_its_child_and_its_locks_along(tmp_path: Path):
     child = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from vlp.commands.processes import die_with_parent, locked\n"
+        "from vlp.commands.processes import die_with_parent\n"
+        "from vlp.durable.locks import locked\n"
         "die_with_parent(int(sys.argv[1]))\n"
         f"with locked(Path({str(tmp_path / 'lock')!r}), 'waiting'):\n"
         f"    Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
@@ -77,27 +56,68 @@ def test_a_child_that_fails_gives_its_status():
     assert run_child(["-c", "raise SystemExit(3)"], os.environ) == 3
 
 
-def test_sigterm_reaches_the_child_and_ends_both(tmp_path: Path):
-    child = (
-        "import signal, sys, time\n"
-        "from pathlib import Path\n"
-        f"def saved(*_): Path({str(tmp_path / 'saved')!r}).touch(); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, saved)\n"
-        f"Path({str(tmp_path / 'ready')!r}).touch()\n"
-        "time.sleep(60)\n"
-    )
+CHILD = """
+import os, sys, time
+from pathlib import Path
+from vlp.durable import stopping
+here = Path({here!r})
+stopping.install()
+(here / "ready").write_text(str(os.getsid(0) == os.getpid()))
+try:
+    time.sleep(60)
+except stopping.Stopped as stopped:
+    (here / "saved").write_text(stopped.reason)
+    sys.exit(stopped.status)
+"""
 
-    def terminate() -> None:
+
+def once_ready(folder: Path, act: Callable[[], object]) -> None:
+    """Call ``act`` in another thread as soon as the child says it is ready."""
+
+    def wait() -> None:
         deadline = time.monotonic() + 30
-        while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+        while not (folder / "ready").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
+        act()
 
-    threading.Thread(target=terminate).start()
-    with pytest.raises(SystemExit) as ended:
-        run_child(["-c", child], os.environ)
-    assert ended.value.code == 128 + signal.SIGTERM
-    assert (tmp_path / "saved").exists()
+    threading.Thread(target=wait).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_handed_on_to_the_child_which_the_terminal_does_not_reach(
+    number: signal.Signals, tmp_path: Path, own_handlers: None
+):
+    once_ready(tmp_path, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(Stopped) as stopped:
+        run_child(["-c", CHILD.format(here=str(tmp_path))], os.environ)
+    assert stopped.value.status == 128 + number
+    assert (tmp_path / "saved").read_text() == number.name
+    assert (tmp_path / "ready").read_text() == "True"
+
+
+def test_a_child_of_another_process_of_the_sweep_gets_the_sweeps_signal(tmp_path: Path, own_handlers: None):
+    def work() -> None:
+        with pytest.raises(Stopped):
+            run_child(["-c", CHILD.format(here=str(tmp_path))], os.environ)
+
+    once_ready(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with suppress(Stopped), stopping.deferring(), stopping_together():
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join(timeout=60)
+        sweep = running()
+        assert sweep is not None
+        assert sweep.stopped == signal.SIGTERM
+        assert [file.name for file in sweep.folder.iterdir()] == [Running.STOPPED]
+    assert (tmp_path / "saved").read_text() == "SIGTERM"
+    assert running() is None
+
+
+def test_a_child_that_is_noted_after_the_stop_is_sent_it_too(tmp_path: Path):
+    sweep = Running(tmp_path)
+    sweep.stop(signal.SIGTERM)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child, sweep.noting(child.pid):
+        assert child.wait(timeout=30) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(

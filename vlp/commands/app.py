@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,16 +21,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vlp.commands.cell import carry_out, joins_another
-from vlp.commands.children import carry_out_in_child
+from vlp.commands.cell import carry_out
+from vlp.commands.children import CellError, carry_out_in_child
 from vlp.commands.hydra_part import checking_hydra
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
 from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training
-from vlp.commands.processes import devices_for
+from vlp.commands.processes import RUNNING, devices_for, follow_parent, running
+from vlp.commands.ranks import joins_another, leading
 from vlp.commands.records import command_line
+from vlp.commands.stopped import end_stopped
 from vlp.commands.weights import find_weights
 from vlp.configs import read_option, trust_folder
+from vlp.durable import stopping
+from vlp.durable.files import write_text
+from vlp.durable.stopping import Stopped
 from vlp.results import forget_cells, gather, link_cell, show_cell
 
 
@@ -44,7 +50,12 @@ def probe_main() -> None:
 
 
 def run(entry: str) -> None:
-    """Run a command on the arguments of this process; exit with 1 and one line of error if it fails."""
+    """Run a command on the arguments of this process; exit with 1 and one line of error if it fails.
+
+    Stopped by a signal, it exits with 128 plus the signal's number, and its last line is the command that goes on.
+    """
+    stopping.install()
+    follow_parent()
     overrides: Sequence[str] = ()
     task = Task(entry, command_line(), os.environ.get(FULL_ERROR))
     try:
@@ -55,8 +66,8 @@ def run(entry: str) -> None:
         with _raising_errors(), checking_hydra():
             hydra.main(config_path="pkg://vlp.conf", config_name=entry, version_base="1.3")(task)()
         task.finish()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    except Stopped as stopped:
+        sys.exit(end_stopped(stopped))
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line of it
         report(error, overrides, entry)
         sys.exit(1)
@@ -92,7 +103,8 @@ class Task:
             raise self.error
         if self.plan is None:
             return
-        folder, run_dir = carry_out(self.plan), Path(self.plan.run_dir)
+        with tempfile.TemporaryDirectory(prefix="vlp-") as last_words, leading(Path(last_words)):
+            folder, run_dir = carry_out(self.plan), Path(self.plan.run_dir)
         if self.entry == "probe" and not joins_another():
             forget_cells(run_dir)
             link_cell(folder, run_dir)
@@ -100,11 +112,19 @@ class Task:
             sys.stdout.write(f"results: {gather(run_dir)}\n")
 
     def _run_cell(self, plan: Plan) -> Path:
-        environment = {key: value for key, value in os.environ.items() if key != FULL_ERROR}
+        if not stopping.is_installed():  # a process of a launcher: the sweep's own one hands signals on
+            stopping.ignore_signals(HydraConfig.get().job.num)
+        sweep = running()
+        if sweep is not None and sweep.stopped is not None:
+            raise CellError("not begun")
+        environment = {key: value for key, value in os.environ.items() if key not in (FULL_ERROR, RUNNING)}
         if self.full_error is not None:
             environment[FULL_ERROR] = self.full_error
         environment |= devices_for(HydraConfig.get().job.num, environment)
-        folder = carry_out_in_child(plan, environment)
+        try:
+            folder = carry_out_in_child(plan, environment)
+        except Stopped as stopped:  # the sweeper ends the sweep, once all its cells have ended
+            raise CellError(str(stopped)) from None
         if plan.entry == "probe":
             link_cell(folder, Path(plan.run_dir))
         return folder
@@ -134,7 +154,7 @@ def run_id(run_dir: Path) -> str:
     """Return the id under which a tracker knows the run in ``run_dir``: made once, kept beside what it is of."""
     path = run_dir / ".run_id"
     if not path.is_file():
-        path.write_text(uuid.uuid4().hex[:SHORT], "utf-8")
+        write_text(path, uuid.uuid4().hex[:SHORT])
     return path.read_text("utf-8").strip()
 
 

@@ -9,13 +9,17 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from vlp.commands.children import PARENT, error_file, finished_cell, store_of
+from vlp.commands.children import finished_cell, store_of
 from vlp.commands.messages import report
 from vlp.commands.plans import Plan
-from vlp.commands.processes import die_with_parent, locked
+from vlp.commands.processes import follow_parent
+from vlp.commands.ranks import joins_another, leading, leave_stopped, leave_words
 from vlp.commands.records import RunRecord, read_record
 from vlp.commands.weights import CHECKPOINT, is_trained
 from vlp.configs import trust_folder
+from vlp.durable import stopping
+from vlp.durable.locks import locked
+from vlp.durable.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +77,6 @@ def probe(plan: Plan) -> Path:
     return store.path(plan.cell)
 
 
-def joins_another() -> bool:
-    """Whether Lightning started this process to share another's work (ddp), which holds the lock and writes results."""
-    return int(os.environ.get("LOCAL_RANK", 0)) > 0
-
-
 def _quieten_lightning() -> None:
     """Leave out Lightning's advice on each start, a warning about itself, and one about the folder Hydra has made."""
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
@@ -98,16 +97,18 @@ def _check_same(plan: Plan) -> None:
 
 
 def main(path: Path) -> int:
-    """Carry out the plan in the file ``path``; return the exit status."""
+    """Carry out the plan in the file ``path``; return the exit status, and leave why it is not 0 beside the plan."""
+    stopping.install()
+    follow_parent()
     logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
-    if PARENT in os.environ:
-        die_with_parent(int(os.environ.pop(PARENT)))
-    try:
-        carry_out(Plan.load(path))
-    except Exception as error:  # noqa: BLE001 - handed to the process that waits for this one
-        message = report(error)
-        error_file(path).write_text(message, "utf-8")
-        return 1
+    with leading(path.parent):
+        try:
+            carry_out(Plan.load(path))
+        except Stopped as stopped:
+            return leave_stopped(stopped)
+        except Exception as error:  # noqa: BLE001 - handed to the process that waits for this one
+            leave_words(report(error))
+            return 1
     return 0
 
 

@@ -5,21 +5,46 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlp.commands.plans import Plan
-from vlp.commands.processes import run_child
+from vlp.commands.processes import PARENT, run_child
+from vlp.commands.ranks import words_file
+from vlp.commands.weights import CHECKPOINT
+from vlp.durable.stopping import Stopped
 from vlp.results import CellStore
 
 log = logging.getLogger(__name__)
 
-PARENT = "VLP_PARENT"
-"""Environment variable with the process that a child belongs to."""
-
 
 class CellError(RuntimeError):
-    """A plan failed in its own process; the message is what it said."""
+    """A plan failed or was stopped in its own process; the message is what that process said."""
+
+
+class SweepStopped(Stopped):
+    """A sweep was told to stop, and so were its cells.
+
+    Args:
+        reason: the signal.
+        folder: the sweep's.
+        done: the cells that are.
+        left: the cells that are not, each with the reason.
+    """
+
+    def __init__(self, reason: str, folder: Path, done: Sequence[str], left: Sequence[str]) -> None:
+        super().__init__(reason, saved=folder)
+        self.done, self.left = list(done), list(left)
+
+    def __str__(self) -> str:
+        """Return what happened, a line a cell."""
+        return "\n".join(
+            [
+                f"stopped by {self.reason}: {len(self.done)} of {len(self.done) + len(self.left)} cells done",
+                *(f"  done: {cell}" for cell in self.done),
+                *(f"  not done: {cell}" for cell in self.left),
+            ]
+        )
 
 
 def carry_out_in_child(plan: Plan, environment: Mapping[str, str]) -> Path:
@@ -27,16 +52,22 @@ def carry_out_in_child(plan: Plan, environment: Mapping[str, str]) -> Path:
 
     Raises:
         CellError: if it failed.
+        Stopped: if this process was told to stop, when the child has saved what it can.
     """
     if plan.entry == "probe" and (finished := finished_cell(plan)):
         return finished
     with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
         path = Path(folder) / "plan.json"
         plan.save(path)
-        status = run_child(["-m", "vlp.commands.cell", str(path)], {**environment, PARENT: str(os.getpid())})
-        said = error_file(path)
+        said = words_file(Path(folder))
+        try:
+            status = run_child(["-m", "vlp.commands.cell", str(path)], {**environment, PARENT: str(os.getpid())})
+        except Stopped as stopped:
+            raise Stopped(stopped.reason, _checkpoint(plan)) from None
+        if said.is_file():
+            raise CellError(said.read_text("utf-8"))
         if status != 0:
-            raise CellError(said.read_text("utf-8") if said.is_file() else f"its process ended with status {status}")
+            raise CellError(f"its process ended with status {status}")
     return Path(plan.run_dir) if plan.entry == "train" else store_of(plan).path(plan.cell)
 
 
@@ -54,6 +85,7 @@ def store_of(plan: Plan) -> CellStore:
     return CellStore(Path(plan.outputs) / "cells")
 
 
-def error_file(plan: Path) -> Path:
-    """Return where a child leaves the message of its error, beside its plan."""
-    return plan.with_suffix(".error")
+def _checkpoint(plan: Plan) -> Path | None:
+    """Return the checkpoint from which a training that was stopped goes on, if there is one."""
+    checkpoint = Path(plan.run_dir) / CHECKPOINT
+    return checkpoint if plan.entry == "train" and checkpoint.is_file() else None

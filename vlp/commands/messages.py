@@ -19,6 +19,7 @@ from hydra.errors import (
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from vlp.commands.ranks import is_led, leave_words
 from vlp.configs import did_you_mean
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -33,11 +34,17 @@ _NO_GROUP = "Config group override must be a string or a list"
 
 
 def report(error: BaseException, overrides: Sequence[str] = (), entry: str = "") -> str:
-    """Print ``error: ...`` to stderr, or the traceback where it was asked for; return the message."""
+    """Print ``error: ...`` to stderr, after the traceback where that was asked for; return the message.
+
+    In a process that another one has started to share its work, the message is left to that one.
+    """
     message = friendly(error, overrides, entry)
     if os.environ.get(FULL_ERROR) == "1":
         traceback.print_exception(error)
-    sys.stderr.write(f"error: {message}\n")
+    if is_led():
+        leave_words(message)
+    else:
+        sys.stderr.write(f"error: {message}\n")
     return message
 
 

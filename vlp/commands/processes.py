@@ -1,75 +1,116 @@
-"""Locks that die with their holder, and child processes that die with their parent."""
+"""Child processes: they die with their parent, and get the signals that stop it."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import fcntl
-import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
-log = logging.getLogger(__name__)
+from vlp.durable.stopping import blocked, deferring, handing_on
+
+PARENT = "VLP_PARENT"
+"""Environment variable with the process that a child belongs to."""
+
+RUNNING = "VLP_RUNNING"
+"""Environment variable with the folder of `Running`, for the processes of a sweep's launcher."""
 
 _PR_SET_PDEATHSIG = 1
 
 
-@contextmanager
-def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file ``path``; where another process holds it, say ``waiting`` once and wait.
+class Running:
+    """The cells that run on this machine, whichever process has started them, as files named by their process id.
 
-    The lock is the kernel's (``flock``), so it is free again when its holder ends, however it ends.
+    A launcher's processes (joblib's) start cells of their own accord, and only the sweep's own is told to stop: it
+    leaves the signal here, so that no further cell starts, and sends it to those that run.
+
+    Args:
+        folder: of the files.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+
+    STOPPED = "stopped"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def stopped(self) -> int | None:
+        """The signal that stopped the sweep, None while it goes on."""
+        file = self.folder / self.STOPPED
+        return int(file.read_text("utf-8")) if file.is_file() else None
+
+    def stop(self, number: int) -> None:
+        """Have no further cell started, and send the signal to those that run."""
+        unfinished = self.folder / f".{self.STOPPED}"
+        unfinished.write_text(str(number), "utf-8")
+        os.replace(unfinished, self.folder / self.STOPPED)
+        for file in self.folder.glob("[0-9]*"):
+            _send(int(file.name), number)
+
+    @contextmanager
+    def noting(self, child: int) -> Iterator[None]:
+        """Have the process ``child`` sent the signal, should the sweep be stopped before the block ends."""
+        file = self.folder / str(child)
+        file.touch()
+        if self.stopped is not None:  # since nobody has found the file
+            _send(child, self.stopped)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning(waiting)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            yield
+        finally:
+            file.unlink()
+
+
+@contextmanager
+def stopping_together() -> Iterator[None]:
+    """Have the signals that stop this process stop the cells its launcher runs on this machine, in any process."""
+    with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
+        os.environ[RUNNING] = folder
+        try:
+            with handing_on(Running(Path(folder)).stop):
+                yield
+        finally:
+            del os.environ[RUNNING]
+
+
+def running() -> Running | None:
+    """Return what the sweep runs on this machine; None outside of one, and on another machine than its own."""
+    folder = os.environ.get(RUNNING)
+    return Running(Path(folder)) if folder and Path(folder).is_dir() else None
 
 
 def run_child(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run ``python ARGUMENTS`` to its end and return its exit status.
 
-    SIGTERM is handed on to it, and ends this process after it; an interrupt from the terminal reaches both.
+    The child is out of the terminal's reach, and gets the signals that stop this process from here: they are held back
+    until it calls `vlp.durable.stopping.install`.
+
+    Raises:
+        Stopped: when the child has ended, if this process was told to stop.
     """
-    child = subprocess.Popen([sys.executable, *arguments], env=dict(environment))
-    try:
-        with _handing_on_sigterm(child) as received:
-            status = child.wait()
-    except KeyboardInterrupt:
-        child.wait()
-        raise
-    if received:
-        sys.exit(128 + signal.SIGTERM)
-    return status
+    with deferring():
+        with blocked():
+            child = subprocess.Popen([sys.executable, *arguments], env=dict(environment), start_new_session=True)
+        sweep = running()
+        with sweep.noting(child.pid) if sweep else handing_on(partial(_send, child.pid)):
+            return child.wait()
 
 
-@contextmanager
-def _handing_on_sigterm(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Hand SIGTERM on to ``child``; yield a list of the signals that came."""
-    received: list[int] = []
+def _send(child: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.kill(child, number)
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        os.kill(child.pid, number)  # no method of `child`: the interrupted wait holds its lock
 
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield received
-        return
-    before = signal.signal(signal.SIGTERM, hand_on)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def follow_parent() -> None:
+    """Die with the process that started this one for itself, if there is one."""
+    if PARENT in os.environ:
+        die_with_parent(int(os.environ.pop(PARENT)))
 
 
 def die_with_parent(parent: int) -> None:

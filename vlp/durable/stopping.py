@@ -10,17 +10,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 MAX_TIME = "trainer.max_time"
 """The reason of a training that has used up the time it was given; the others are names of signals."""
 
-SAME_SIGNAL_S = 0.1
-"""Signals no further apart than this are one: ``timeout`` and wrappers that forward signals send each of them twice."""
+SAME_SIGNAL_S = 0.5
+"""Signals no further apart than this are one: ``timeout``, SLURM and programs that forward signals send each twice."""
 
 
 class Stopped(BaseException):
@@ -47,7 +47,7 @@ class Stopped(BaseException):
         """Return what happened, in a line."""
         if self.saved is None:
             return f"stopped by {self.reason}: nothing was under way that needs saving"
-        return f"stopped by {self.reason} at step {self.step}, saved {self.saved}"
+        return f"stopped by {self.reason}{'' if self.step is None else f' at step {self.step}'}, saved {self.saved}"
 
 
 @dataclass
@@ -55,8 +55,9 @@ class _State:
     """What this process has been told; signals are the process's, and so is this."""
 
     noted: str | None = None
-    last_signal: float | None = None
+    first_signal: float | None = None
     deferred: int = 0
+    listeners: list[Callable[[int], None]] = field(default_factory=list)
 
 
 _state = _State()
@@ -75,6 +76,22 @@ def install() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in caught_signals():
             signal.signal(number, _receive)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, caught_signals())
+
+
+def is_installed() -> bool:
+    """Whether our handlers are in place in this process."""
+    return signal.getsignal(signal.SIGTERM) is _receive
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Hold signals back in this thread inside the block; a process started in it gets them once it calls `install`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, caught_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def received() -> str | None:
@@ -103,22 +120,35 @@ def deferring() -> Iterator[None]:
         raise Stopped(_state.noted)
 
 
+@contextmanager
+def handing_on(listener: Callable[[int], None]) -> Iterator[None]:
+    """Call ``listener`` with the number of the signal that stops this process: from its handler, or if it has come."""
+    _state.listeners.append(listener)
+    try:
+        if _state.noted is not None and _state.noted != MAX_TIME:
+            listener(signal.Signals[_state.noted])
+        yield
+    finally:
+        _state.listeners.remove(listener)
+
+
 def ignore_signals(worker: int) -> None:
     """Let a loader's worker outlive a signal that was sent to all processes: its trainer still needs it.
 
     It ends with its trainer, or by a second signal. To be given to a ``DataLoader`` as ``worker_init_fn``.
     """
-    _state.noted, _state.last_signal, _state.deferred = None, None, 1
+    vars(_state).update(vars(_State(deferred=1)))
     install()
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
-    now, before = time.monotonic(), _state.last_signal
-    _state.last_signal = now
-    if before is not None:
-        if now - before > SAME_SIGNAL_S:
+    if _state.first_signal is not None:
+        if time.monotonic() - _state.first_signal > SAME_SIGNAL_S:
             os._exit(128 + number)
         return
+    _state.first_signal = time.monotonic()
     note(signal.Signals(number).name)
+    for listener in _state.listeners:
+        listener(number)
     if not _state.deferred:
         raise Stopped(signal.Signals(number).name)

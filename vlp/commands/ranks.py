@@ -1,0 +1,175 @@
+"""Several processes of one run: they end together, and what one of them died of is what the user reads.
+
+Lightning starts the processes of a machine as copies of the command; rank 0 is the one the user started. Left alone it
+is killed without a word when another one ends, or reports the connection it lost. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlp.commands.processes import PARENT
+from vlp.durable import stopping
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+LAST_WORDS = "VLP_LAST_WORDS"
+"""Environment variable with the folder in which the processes of a run leave what they died of."""
+
+OWN_WORDS_S = 3.0
+"""Seconds that rank 0 has for an error of its own after another rank died of one, before it is ended."""
+
+LOST_CONNECTION_S = 30.0
+"""The same, where the other rank only lost its connection: to rank 0, it seems."""
+
+_LOST_CONNECTION = re.compile(r"gloo|nccl|TCPStore|DistNetworkError|closed by peer|reset by peer|Broken pipe", re.I)
+
+
+class RankError(RuntimeError):
+    """Another process of this run died; the message says which, and of what."""
+
+
+def joins_another() -> bool:
+    """Whether this process shares the work of another one (ddp), which holds the lock and writes results."""
+    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, SLURM's
+    return any(int(os.environ.get(name, 0)) > 0 for name in numbers)
+
+
+@contextmanager
+def leading(folder: Path) -> Iterator[None]:
+    """Have the processes that Lightning starts inside the block die with this one, their last words in ``folder``."""
+    if joins_another():
+        yield
+        return
+    os.environ |= {PARENT: str(os.getpid()), LAST_WORDS: str(folder)}
+    try:
+        yield
+    finally:
+        for name in (PARENT, LAST_WORDS):
+            del os.environ[name]
+
+
+def is_led() -> bool:
+    """Whether another process of this machine reports what this one dies of."""
+    return joins_another() and LAST_WORDS in os.environ
+
+
+def leave_words(message: str) -> None:
+    """Leave what this process dies of, or was stopped by, to the one that waits for it, if one does."""
+    if LAST_WORDS in os.environ:
+        file = words_file(Path(os.environ[LAST_WORDS]), int(os.environ.get("LOCAL_RANK", 0)))
+        file.write_text(message, "utf-8")
+
+
+def leave_stopped(stopped: stopping.Stopped) -> int:
+    """Leave what stopped this process to the one that waits for it; return the exit status.
+
+    Of a run's processes rank 0 alone ends with that of a stop which all have agreed on.
+    """
+    leave_words(str(stopped))
+    return 0 if joins_another() and stopped.saved is not None else stopped.status
+
+
+def words_file(folder: Path, rank: int = 0) -> Path:
+    """Return the file of a process's last words."""
+    return folder / f"{rank}.error"
+
+
+@contextmanager
+def watching(trainer: pl.Trainer) -> Iterator[None]:
+    """Take signals and the other processes of this machine out of Lightning's hands; for all a trainer does.
+
+    Lightning's handler of SIGTERM talks to the other processes in the middle of whatever they do, and ends with 0.
+
+    Raises:
+        RankError: for an error here that comes of another rank's death.
+    """
+    trainer._signal_connector.register_signal_handlers = stopping.install  # type: ignore[method-assign]
+    watch = RankWatch()
+    launcher: Any = trainer.strategy.launcher
+    if hasattr(launcher, "procs"):
+        start = launcher._call_children_scripts
+
+        def start_and_watch() -> None:
+            start()
+            watch.start(launcher.procs)
+            launcher.procs = []  # else Lightning's observer would kill this process, and say nothing
+
+        launcher._call_children_scripts = start_and_watch
+    try:
+        yield
+    except Exception as error:
+        culprit = watch.culprit(str(error))
+        if culprit is None:
+            raise
+        raise RankError(culprit) from error
+    finally:
+        watch.is_over.set()
+
+
+class RankWatch:
+    """Waits for the other processes of a run, and ends this one when one of them dies.
+
+    Attributes:
+        is_over: set when this process ends by itself, or needs the others no longer.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.words = Path(os.environ.get(LAST_WORDS, os.devnull))
+
+    def start(self, children: list[subprocess.Popen[bytes]]) -> None:
+        """Watch the processes of ranks 1, 2, ..."""
+        self.children = list(children)
+        for rank, child in enumerate(children, start=1):
+            threading.Thread(target=self._wait, args=(rank, child), daemon=True, name=f"rank-{rank}").start()
+
+    def culprit(self, error: str) -> str | None:
+        """Return what another rank died of, where ``error`` of this one comes of that; None where it is its own."""
+        self.is_over.set()
+        if not _LOST_CONNECTION.search(error):
+            return None
+        for rank, child in enumerate(self.children, start=1):
+            try:
+                status = child.wait(OWN_WORDS_S)
+            except subprocess.TimeoutExpired:
+                continue
+            if status != 0 and not self._lost_connection(rank):
+                return self._death(rank, status)
+        return None
+
+    def _wait(self, rank: int, child: subprocess.Popen[bytes]) -> None:
+        status = child.wait()
+        is_late = self._lost_connection(rank) or stopping.received() is not None
+        if status == 0 or self.is_over.wait(LOST_CONNECTION_S if is_late else OWN_WORDS_S):
+            return
+        message = self._death(rank, status)
+        leave_words(message)
+        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.flush()
+        for other in self.children:
+            other.kill()
+        reason = stopping.received()
+        os._exit(1 if reason is None else stopping.Stopped(reason).status)  # the main thread may wait for ever
+
+    def _lost_connection(self, rank: int) -> bool:
+        return _LOST_CONNECTION.search(self._said(rank)) is not None
+
+    def _said(self, rank: int) -> str:
+        file = words_file(self.words, rank)
+        return file.read_text("utf-8") if file.is_file() else ""
+
+    def _death(self, rank: int, status: int) -> str:
+        told = self._said(rank) or (f"killed by {signal.Signals(-status).name}" if status < 0 else "it said nothing")
+        return f"rank {rank} ended with status {status}: {told}"
