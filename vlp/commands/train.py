@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import Logger
 
 from vlp.checkpointing import CheckpointWriter, MetricsFile, SaveCheckpoints
 from vlp.commands.identity import content_hash
+from vlp.commands.ranks import watching
 from vlp.commands.resuming import CHECKPOINTS, CONFIG_HASH, METRICS, find_start
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset
@@ -51,12 +52,13 @@ def train(config: Config, run_dir: Path) -> Path:
     )
     data = pretraining_data(config, module, train_set, val_set, tokenizer)
     trainer = build_trainer(config, run_dir, start.rows)
-    if start.checkpoint is None:
-        trainer.validate(module, data, verbose=False)
-    with warnings.catch_warnings(), stopping.deferring():
+    with watching(trainer), warnings.catch_warnings():
         # It is: `PretrainingData` goes on where the checkpoint stands.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
-        trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
+        if start.checkpoint is None:
+            trainer.validate(module, data, verbose=False)
+        with stopping.deferring():
+            trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
     return run_dir / CHECKPOINTS / "last.ckpt"
 
 
