@@ -21,6 +21,7 @@ LAYERS = (
     {"metrics"},
     {"objectives"},
     {"results"},
+    {"nonfinite"},
     {"pretraining"},
     {"probes", "finetuning", "monitoring", "checkpointing"},
     {"report"},

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from vlp.data.loading import PretrainingData
 from vlp.data.masking import IGNORE
 from vlp.data.pairs import PretrainingBatch
 from vlp.data.statistics import mean_feature, with_mean_feature
@@ -63,16 +64,16 @@ class HeldOutCurves(pl.Callback):
     ``val/mlm_mean_image``: the masked-word loss in nats when every region has the mean feature, to be read beside
     ``val/mlm``: same words, same pairs. ``val/nmi_layer_K``: how far text and vision lie apart at the output of layer K
     (0: embeddings) of a single-stream model, or of the cross layers of a dual-stream one (VALUE section 4.1), on pairs
-    as training sees them, masked and half of them mismatched; the probe ``nmi`` is put to whole, matched ones. Neither
-    for a text-only model.
+    as training sees them, masked and half of them mismatched; the probe ``nmi`` is put to whole, matched ones. A pair
+    whose states are not finite has no place in the mean. Neither curve for a text-only model.
 
     Args:
-        num_samples: pairs whose states are clustered.
+        num_samples: pairs whose states are clustered, to the end of a batch; the first ones of the first objective, if
+            each has a pass of its own.
     """
 
     def __init__(self, num_samples: int = 256) -> None:
         self.num_samples = num_samples
-        self.num_seen = 0
         self.mean_F: Tensor | None = None
         self.words = Totals({"loss": (), "count": ()})
         self.nmi: SampleMean | None = None
@@ -80,7 +81,6 @@ class HeldOutCurves(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start anew."""
         assert isinstance(module, PretrainingModule)
-        self.num_seen = 0
         self.words.to(module.device)
         if self.mean_F is None and module.encoder.feature_width is not None:
             self.mean_F = mean_feature(trainer.datamodule.val_pairs.dataset)  # type: ignore[attr-defined]
@@ -100,10 +100,11 @@ class HeldOutCurves(pl.Callback):
         if self.mean_F is None:
             return
         self._see_words(module, batch)
-        if self.num_seen >= self.num_samples:
+        data: PretrainingData = trainer.datamodule  # type: ignore[attr-defined]
+        first_pair = (batch_idx * trainer.world_size + trainer.global_rank) * data.batch_size
+        if first_pair >= min(self.num_samples, len(data.val_pairs)):
             return
-        self.num_seen += len(batch) * trainer.world_size
-        tokenizer = trainer.datamodule.val_pairs.tokenizer  # type: ignore[attr-defined]
+        tokenizer = data.val_pairs.tokenizer
         is_end = (batch.inputs.input_ids == tokenizer.cls_id) | (batch.inputs.input_ids == tokenizer.sep_id)
         self._see_fusion(module.encoder, batch, batch.inputs.text_mask & ~is_end)
 
@@ -134,7 +135,14 @@ class HeldOutCurves(pl.Callback):
         words_only = replace(batch.inputs, text_mask=content_BT)
         streams = [encoder.stream_masks(words_only, site.query) for site in layers[0]]
         mask, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
-        measure = partial(normalized_mutual_information, is_vision=is_vision, mask=mask)
+        measure = partial(_agreement, is_vision=is_vision, mask=mask)
         observer = MeetingStates(layers, measure)
         encoder(batch.inputs, observers=[observer])
         self.nmi.update(torch.stack(observer.take(), dim=1))
+
+
+def _agreement(hidden_BSD: Tensor, is_vision: Tensor, mask: Tensor) -> Tensor:
+    """Return (B,) the NMI, NaN where a state is not finite."""
+    is_finite = (hidden_BSD.isfinite().all(-1) | ~mask).all(-1)
+    no_spread = hidden_BSD.where(is_finite[:, None, None], 0)
+    return normalized_mutual_information(no_spread, is_vision, mask)

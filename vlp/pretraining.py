@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
+from pytorch_lightning.utilities import GradClipAlgorithmType
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,7 +24,10 @@ from vlp.configs import instantiate
 from vlp.data.masking import Corruption
 from vlp.data.pairs import PretrainingBatch
 from vlp.models.encoder import VLEncoder
+from vlp.nonfinite import FAULTS_FOLDER, Fault, faulty_objectives, first_faulty_parameter, gradient_norm
 from vlp.objectives.objective import Objective
+
+log = logging.getLogger(__name__)
 
 RECORD_KEY = "vlp"
 """Key of a checkpoint under which stands, in plain types, what is needed to build the model again."""
@@ -112,6 +120,7 @@ class PretrainingModule(pl.LightningModule):
         self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
         self.record = dict(record or {})
         self.losses: dict[str, Tensor] = {}
+        self.unchecked: tuple[PretrainingBatch, int] | None = None
         self.train()
 
     @property
@@ -128,18 +137,92 @@ class PretrainingModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: PretrainingBatch, batch_idx: int) -> None:
         """Seed dropout."""
+        self._seed_step()
+
+    def _seed_step(self) -> None:
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         state = np.random.SeedSequence([self.seed, progress, self.global_rank]).generate_state(1)
         torch.manual_seed(int(state[0]))
 
     def training_step(self, batch: PretrainingBatch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses this batch is for."""
-        encoding = self.encoder(batch.inputs)
-        losses = {name: o(encoding, batch, self.encoder) for name, o in self.named_objectives(batch)}
+        losses = self._losses(batch)
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        self.unchecked = batch, batch_idx
         self.losses = {"loss": loss.detach(), **{name: value.detach() for name, value in losses.items()}}
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
+
+    def _losses(self, batch: PretrainingBatch) -> dict[str, Tensor]:
+        encoding = self.encoder(batch.inputs)
+        return {name: o(encoding, batch, self.encoder) for name, o in self.named_objectives(batch)}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients as Lightning does, unless they or the losses are not finite.
+
+        The norm that clips says whether all gradients are finite. A batch costs one wait for the device, which a
+        processor does not notice; where nothing is clipped, or batches are accumulated, the norm comes on top.
+
+        Raises:
+            NonFiniteError: before the optimiser steps.
+        """
+        norm = self._check(optimizer)
+        if norm is None or self._is_sharded or gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(_optimised(optimizer), gradient_clip_val, norm)
+
+    def on_train_batch_end(self, outputs: object, batch: PretrainingBatch, batch_idx: int) -> None:
+        """Check a batch that was only accumulated, while it is known which one it was."""
+        if self.unchecked is not None:
+            self._check(self.trainer.optimizers[0])
+
+    def _check(self, optimizer: Optimizer) -> Tensor | None:
+        """Return the norm of the gradients, finite as the losses are; None where they are a gradient scaler's to check.
+
+        Raises:
+            NonFiniteError: if they are not, with the batch kept below the run's directory.
+        """
+        has_scaler = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        norm = None if has_scaler else gradient_norm(_optimised(optimizer))
+        loss = self.losses["loss"]
+        if not torch.stack([loss, *([] if norm is None else [norm.to(loss)])]).isfinite().all():
+            raise self._fault(norm).error(Path(self.trainer.default_root_dir) / FAULTS_FOLDER)
+        self.unchecked = None
+        return norm
+
+    def _fault(self, norm: Tensor | None) -> Fault:
+        assert self.unchecked is not None
+        batch, batch_idx = self.unchecked
+        losses = {name: value.item() for name, value in self.losses.items()}
+        tells_apart = math.isfinite(losses["loss"]) and not self._is_sharded
+        return Fault(
+            step=self.global_step + 1,
+            epoch=self.current_epoch,
+            batch_idx=batch_idx,
+            batch=batch,
+            losses=losses,
+            objectives=self._faulty_objectives(batch) if tells_apart else None,
+            parameter=None if norm is None else first_faulty_parameter(self),
+            gradient_norm=None if norm is None else norm.item(),
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+
+    def _faulty_objectives(self, batch: PretrainingBatch) -> list[str]:
+        self._seed_step()  # for the same dropout as before
+        with self.trainer.precision_plugin.train_step_context():
+            losses = {name: self.weights[name] * loss for name, loss in self._losses(batch).items()}
+        return faulty_objectives(losses, [p for p in self.parameters() if p.requires_grad])
+
+    @property
+    def _is_sharded(self) -> bool:
+        return isinstance(self.trainer.strategy, FSDPStrategy)
 
     def validation_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
         """Take a held-out batch into every objective's account."""
@@ -153,6 +236,10 @@ class PretrainingModule(pl.LightningModule):
         for name, objective in self.named_objectives():
             values = objective.compute()
             total = total + self.shares[name] * values[""]
+            if not values[""].isfinite():
+                log.warning(
+                    "val/%s is %s: a held-out loss is not finite, or nothing was asked", name, values[""].item()
+                )
             for part, value in values.items():
                 key = f"val/{name}_{part}" if part else f"val/{name}"
                 self.log(key, value.float(), prog_bar=part == "accuracy", rank_zero_only=True)
@@ -176,6 +263,10 @@ def linear_schedule(step: int, warmup: int, total: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def _optimised(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:

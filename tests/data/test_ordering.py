@@ -1,5 +1,6 @@
 import pytest
 
+from vlp.data import loading
 from vlp.data.loading import EveryBatch
 from vlp.data.ordering import TrainingOrder
 
@@ -58,14 +59,22 @@ def test_too_few_pairs_for_a_batch_are_refused():
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_held_out_pairs_are_seen_exactly_once_whatever_the_number_of_processes(world_size):
-    seen = []
+def test_held_out_pairs_are_seen_exactly_once_whatever_the_number_of_processes(world_size, monkeypatch):
+    order, seen = EveryBatch(size=23, batch_size=4), []
     for rank in range(world_size):
-        order = EveryBatch(size=23, batch_size=4)
-        order.rank, order.world_size = rank, world_size
+        monkeypatch.setattr(loading, "process_rank", lambda rank=rank: (rank, world_size))
         assert len(list(order)) == len(order)
         seen += sum(indices(order), [])
     assert sorted(seen) == list(range(23))
+
+
+def test_a_process_without_a_batch_has_a_length_so_that_it_is_not_left_out(monkeypatch):
+    order = EveryBatch(size=3, batch_size=4, task_groups=[("mlm",), ("itm",)])
+    shares = {}
+    for rank in range(2):
+        monkeypatch.setattr(loading, "process_rank", lambda rank=rank: (rank, 2))
+        shares[rank] = (len(order), len(list(order)))
+    assert shares == {0: (2, 2), 1: (1, 0)}
 
 
 def test_all_processes_have_the_same_task_in_a_step():

@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
-from torch.utils.data import DataLoader
 
 from vlp.commands.children import carry_out_in_child
 from vlp.commands.identity import path_digest
 from vlp.commands.loggers import build_loggers, log_rows
 from vlp.commands.plans import Plan, Weights
+from vlp.commands.ranks import watching
 from vlp.commands.records import RunRecord
 from vlp.commands.weights import is_trained
 from vlp.configs import instantiate
@@ -46,22 +46,6 @@ class Subjects:
     encoder: VLEncoder
     control: VLEncoder
     tokenizer: CaptionTokenizer
-
-
-class ProbeData(pl.LightningDataModule):
-    """Gives each process its share of the samples: the loader is made when the number of processes is known.
-
-    Args:
-        loader: makes the loader.
-    """
-
-    def __init__(self, loader: Callable[[], DataLoader[Any]]) -> None:
-        super().__init__()
-        self.loader = loader
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return this process's batches."""
-        return self.loader()
 
 
 def measure(plan: Plan, folder: Path) -> None:
@@ -122,7 +106,7 @@ def build_subjects(config: Config, weights: Weights, dataset: VLDataset) -> Subj
     """
     record = (read_record(weights.path) if weights.path else None) or {}
     check_features(record, dataset, weights)
-    tokenizer = open_tokenizer(config["tokenizer"] or record.get("tokenizer"))
+    tokenizer = open_tokenizer(config["tokenizer"] or record.get("tokenizer"), is_asked=bool(config["tokenizer"]))
     encoder = _build(config, dataset, tokenizer, config["seed"])
     if weights.path is not None:
         load_weights(encoder, weights.path)
@@ -159,8 +143,8 @@ def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjec
         default_root_dir=config["run"]["dir"],
     )
     loading = config["dataset"]["batch_size"], config["dataset"]["num_workers"]
-    data = ProbeData(lambda: probe.loader(dataset, subjects.tokenizer, *loading))
-    trainer.test(probe, data, verbose=False)
+    with watching(trainer):
+        trainer.test(probe, probe.loader(dataset, subjects.tokenizer, *loading), verbose=False)
 
 
 def subject_of(config: Config, weights: Weights) -> Subject:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vlp.data.collate import ProbeBatch, collate_probe
 from vlp.data.dataset import VLDataset
@@ -16,10 +17,16 @@ from vlp.data.ordering import Place, TrainingOrder
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
 from vlp.data.sample import Sample
 from vlp.data.tokenisation import CaptionTokenizer
+from vlp.durable.stopping import ignore_signals
+
+BatchT = TypeVar("BatchT")
 
 
 class EveryBatch(Sampler[list[Place]]):
     """Every pair once, in file order, for each group of tasks; no process sees a pair twice.
+
+    A batch holds the same pairs whatever the number of processes, which is asked for when the batches are. ``len`` is
+    at least 1: Lightning leaves out a process that has no batch, and the others would wait for its sums.
 
     Args:
         size: number of pairs.
@@ -29,7 +36,6 @@ class EveryBatch(Sampler[list[Place]]):
 
     def __init__(self, size: int, batch_size: int, task_groups: Sequence[tuple[str, ...]] = ((),)) -> None:
         self.size, self.batch_size, self.task_groups = size, batch_size, task_groups
-        self.rank, self.world_size = process_rank()
 
     def __iter__(self) -> Iterator[list[Place]]:
         """Yield this process's batches."""
@@ -39,11 +45,12 @@ class EveryBatch(Sampler[list[Place]]):
                 yield [Place(0, index, tasks) for index in range(start, stop)]
 
     def __len__(self) -> int:
-        """Return the number of this process's batches."""
-        return len(self.task_groups) * len(self._starts())
+        """Return the number of this process's batches, 1 where it has none."""
+        return max(1, len(self.task_groups) * len(self._starts()))
 
     def _starts(self) -> range:
-        return range(self.rank * self.batch_size, self.size, self.batch_size * self.world_size)
+        rank, world_size = process_rank()
+        return range(rank * self.batch_size, self.size, self.batch_size * world_size)
 
 
 def process_rank() -> tuple[int, int]:
@@ -91,10 +98,26 @@ class PretrainingData(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.position = (0, 0)
 
+    def setup(self, stage: str) -> None:
+        """Check that there is enough to train on, before time is spent on anything else.
+
+        Raises:
+            ValueError: if there are fewer pairs than one batch a process needs.
+        """
+        self._training_order()
+
     def train_dataloader(self) -> DataLoader[PretrainingBatch]:
         """Return the training batches from the current position on."""
+        return self._loader(self.train_pairs, self._training_order())
+
+    def val_dataloader(self) -> DataLoader[PretrainingBatch]:
+        """Return every validation pair once, for each objective apart where training samples one a step."""
+        groups: list[tuple[str, ...]] = [(task,) for task in self.task_weights] or [()]
+        return self._loader(self.val_pairs, EveryBatch(len(self.val_pairs), self.batch_size, groups))
+
+    def _training_order(self) -> TrainingOrder:
         rank, world_size = process_rank()
-        order = TrainingOrder(
+        return TrainingOrder(
             size=len(self.train_pairs),
             batch_size=self.batch_size,
             seed=self.seed,
@@ -106,22 +129,28 @@ class PretrainingData(pl.LightningDataModule):
             epoch=self.position[0],
             start=self.position[1],
         )
-        return self._loader(self.train_pairs, order)
-
-    def val_dataloader(self) -> DataLoader[PretrainingBatch]:
-        """Return every validation pair once, for each objective apart where training samples one a step."""
-        groups: list[tuple[str, ...]] = [(task,) for task in self.task_weights] or [()]
-        return self._loader(self.val_pairs, EveryBatch(len(self.val_pairs), self.batch_size, groups))
 
     def _loader(self, pairs: PretrainingPairs, order: Sampler[list[Place]]) -> DataLoader[PretrainingBatch]:
-        return DataLoader(
-            pairs,
-            sampler=order,
-            batch_size=None,  # the sampler gives whole batches
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-        )
+        lasting = {"pin_memory": torch.cuda.is_available(), "persistent_workers": self.num_workers > 0}
+        return whole_batches(pairs, order, self.num_workers, **lasting)
+
+
+def whole_batches(
+    batches: Dataset[BatchT], order: Sampler[list[Place]], num_workers: int, **options: Any
+) -> DataLoader[BatchT]:
+    """Return the loader of ``batches``, addressed by the lists of places that ``order`` gives.
+
+    Its workers outlive a signal sent to all processes, since a training that is told to stop finishes its step first.
+
+    Args:
+        batches: what makes a batch of places.
+        order: the places of each batch.
+        num_workers: processes that prepare batches; changes no number.
+        options: others of ``DataLoader``.
+    """
+    return DataLoader(
+        batches, sampler=order, batch_size=None, num_workers=num_workers, worker_init_fn=ignore_signals, **options
+    )
 
 
 def probe_loader(
@@ -140,15 +169,12 @@ def probe_loader(
         num_workers: processes that prepare batches; changes no number.
         max_pieces: the longest caption the model takes; a longer one is an error naming the sample.
     """
-    return DataLoader(
-        _WholeBatches(dataset, tokenizer, max_pieces),
-        sampler=EveryBatch(len(dataset), batch_size),
-        batch_size=None,
-        num_workers=num_workers,
+    return whole_batches(
+        _ProbeBatches(dataset, tokenizer, max_pieces), EveryBatch(len(dataset), batch_size), num_workers
     )
 
 
-class _WholeBatches(torch.utils.data.Dataset[ProbeBatch]):
+class _ProbeBatches(Dataset[ProbeBatch]):
     """Probe batches, addressed by lists of places."""
 
     def __init__(self, dataset: VLDataset, tokenizer: CaptionTokenizer, max_pieces: int | None) -> None:

@@ -37,6 +37,7 @@ class PretrainingBatch:
         features: (B, V, F) the regions' features before masking.
         class_probs: (B, V, C) the detector's class distributions, background first.
         tasks: objectives this batch is for; empty for all.
+        sample_ids: of the pairs; one that was mismatched keeps the id it had.
     """
 
     inputs: Batch
@@ -46,6 +47,7 @@ class PretrainingBatch:
     features: Tensor | None = None
     class_probs: Tensor | None = None
     tasks: tuple[str, ...] = ()
+    sample_ids: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of pairs B."""
@@ -163,6 +165,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             is_matched=torch.tensor([e.is_matched for e in examples]),
             text_labels=pad([e.text_labels for e in examples], IGNORE),
             tasks=tasks,
+            sample_ids=tuple(_name(e.sample) for e in examples),
         )
         if inputs.region_mask is not None:
             regions = [e.regions for e in examples if e.regions is not None]
@@ -186,9 +189,13 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
 
     def _plain(self, index: int) -> Example:
         sample = self.dataset[index]
-        tokens = self.tokenizer.encode(sample.caption, self.max_pieces, f"sample {sample.sample_id or sample.image_id}")
+        tokens = self.tokenizer.encode(sample.caption, self.max_pieces, f"sample {_name(sample)}")
         labels = torch.full_like(tokens.input_ids, IGNORE)
         return Example(index, sample, tokens, tokens.input_ids, labels, sample.is_matched, sample.regions)
+
+
+def _name(sample: Sample) -> str:
+    return sample.sample_id or sample.image_id
 
 
 def _or(value: Any, default: Any) -> Any:
