@@ -100,9 +100,9 @@ class SaveCheckpoints(Checkpoint):
         self.saved_step = self.step if self.generations.path(self.step).exists() else 0
         trainer.datamodule.position = position(self.boundary.loops)  # type: ignore[attr-defined]
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take signals back from Lightning, which answers SIGTERM without saving."""
-        stopping.install()
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Keep signals from Lightning: it answers SIGTERM with status 0 and nothing saved."""
+        trainer._signal_connector.register_signal_handlers = stopping.install  # type: ignore[method-assign]
         self.world_size = trainer.world_size
 
     def on_train_batch_end(
@@ -150,6 +150,15 @@ class SaveCheckpoints(Checkpoint):
         if self.boundary is not None:
             self.boundary = self.boundary.validated(self.table.rows)
             self._save(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Do not let a run whose time was up before its first step pass for one that is done.
+
+        Raises:
+            Stopped: in every process.
+        """
+        if _is_time_up(trainer) and trainer.global_step == 0:
+            raise Stopped(MAX_TIME)
 
     def _watched(self, trainer: pl.Trainer) -> float:
         """Return the value that says which checkpoint is best, as the first process has it."""

@@ -1,0 +1,124 @@
+"""Where a training begins: what is asked for, what is there, and whose it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlp.checkpointing import CheckpointWriter, Generations
+from vlp.commands.identity import content_hash
+from vlp.commands.resuming import Start, find_start
+from vlp.durable.digests import DamagedError
+
+CONFIG: dict[str, Any] = {"entry": "train", "seed": 0, "resume": "auto", "ckpt_path": None}
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    return {**CONFIG, **changes}
+
+
+def checkpoint(run_dir: Path, step: int, best: int | None = None, **changes: Any) -> Path:
+    """Write what a training of `CONFIG` would have at ``step``."""
+    contents = {
+        "global_step": step,
+        "state_dict": {"weight": torch.full((2,), float(step))},
+        "callbacks": {"SaveCheckpoints": {"rows": 10 * step, "best": {"value": 1.0, "step": best} if best else {}}},
+        "vlp": {"config_hash": content_hash(config(**changes))},
+    }
+    path = Generations(run_dir / "checkpoints").path(step)
+    CheckpointWriter().save_checkpoint(contents, path)
+    return path
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_an_empty_folder_begins_anew(tmp_path: Path):
+    assert find_start(config(), tmp_path) == Start()
+
+
+def test_the_newest_checkpoint_is_gone_on_from(tmp_path: Path):
+    checkpoint(tmp_path, 2)
+    newest = checkpoint(tmp_path, 4)
+    assert find_start(config(), tmp_path) == Start(newest, rows=40)
+    assert find_start(config(ckpt_path="last"), tmp_path) == Start(newest, rows=40)
+
+
+def test_a_damaged_one_is_named_and_the_one_before_it_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    good, bad = checkpoint(tmp_path, 2), checkpoint(tmp_path, 4)
+    damage(bad)
+    assert find_start(config(), tmp_path) == Start(good, rows=20)
+    assert f"{bad} is damaged" in caplog.text
+    assert Generations(tmp_path / "checkpoints").target("last") == good
+
+
+def test_where_all_are_damaged_nothing_is_begun_anew(tmp_path: Path):
+    bad = checkpoint(tmp_path, 2)
+    damage(bad)
+    with pytest.raises(DamagedError) as error:
+        find_start(config(), tmp_path)
+    assert str(bad) in str(error.value)
+    assert bad.exists()
+
+
+def test_names_lead_where_they_did_when_a_kill_came_before_they_were_set(tmp_path: Path):
+    generations = Generations(tmp_path / "checkpoints")
+    best = checkpoint(tmp_path, 2)
+    newest = checkpoint(tmp_path, 4, best=2)
+    find_start(config(), tmp_path)
+    assert (generations.target("last"), generations.target("best")) == (newest, best)
+
+
+def test_the_best_can_be_gone_on_from(tmp_path: Path):
+    best = checkpoint(tmp_path, 2)
+    checkpoint(tmp_path, 4, best=2)
+    find_start(config(), tmp_path)
+    assert find_start(config(ckpt_path="best"), tmp_path) == Start(best, rows=20)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path):
+    checkpoint(tmp_path, 2, seed=1)
+    there, here = content_hash(config(seed=1))[:12], content_hash(config())[:12]
+    with pytest.raises(ValueError) as error:
+        find_start(config(), tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} holds a checkpoint of another configuration ({there}, this one is {here}): "
+        "give another hydra.run.dir, or resume=never"
+    )
+
+
+def test_one_of_another_configuration_named_by_its_path_is_taken_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    other = checkpoint(tmp_path / "other", 2, seed=1)
+    assert find_start(config(ckpt_path=str(other)), tmp_path / "run") == Start(other)
+    assert "is of another configuration" in caplog.text
+
+
+@pytest.mark.parametrize("asked", ["last", "best", "lost.ckpt"])
+def test_a_checkpoint_that_is_not_there_is_named(asked: str, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=rf"^ckpt_path={asked}: there is no such checkpoint "):
+        find_start(config(ckpt_path=asked), tmp_path)
+
+
+def test_what_is_no_checkpoint_of_a_training_is_named(tmp_path: Path):
+    path = tmp_path / "weights.ckpt"
+    CheckpointWriter().save_checkpoint({"state_dict": {}}, path)
+    with pytest.raises(ValueError) as error:
+        find_start(config(ckpt_path=str(path)), tmp_path)
+    assert str(error.value) == f"{path} is no checkpoint of a training here; weights=PATH of probe.py reads others"
+
+
+def test_beginning_anew_sets_the_earlier_training_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for number in (1, 2):
+        checkpoint(tmp_path, 2)
+        (tmp_path / "metrics.csv").write_text(str(number))
+        assert find_start(config(resume="never"), tmp_path) == Start()
+        assert not (tmp_path / "checkpoints").exists()
+    assert [(tmp_path / "earlier" / n / "metrics.csv").read_text() for n in ("1", "2")] == ["1", "2"]
+    assert (tmp_path / "earlier" / "1" / "checkpoints" / "step-0000002.ckpt").is_file()
+    assert f"{tmp_path} held an earlier training, which is in {tmp_path / 'earlier' / '2'} now" in caplog.messages
