@@ -1,9 +1,9 @@
 """What a config's ``_target_`` may name.
 
-Configs are data that anybody may have written. They may name: our own modules; the packages of registered plug-ins
-(entry-point group ``vlp.plugins``); Python modules in a folder that the user named with ``--config-dir``, who thereby
-trusts its code as well as its YAML (`trust_folder`); and classes of the externals in `ALLOWED`. What a name leads to is
-checked as well as the name, since ``vlp.some.module.os.system`` starts like one of ours.
+Configs are data that anybody may have written. They may name: our own classes; anything in the packages of registered
+plug-ins (entry-point group ``vlp.plugins``) and in the Python modules of a folder that the user named with
+``--config-dir``, who thereby trusts its code as well as its YAML (`trust_folder`); and classes of the externals in
+`ALLOWED`. What a name leads to is checked as well as the name: ``vlp.some.module.os.system`` starts like one of ours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ PLUGIN_GROUP = "vlp.plugins"
 ALLOWED = (
     "torch.nn",
     "torch.optim",
-    "torchmetrics",
+    "torchmetrics.aggregation",
+    "torchmetrics.classification",
+    "torchmetrics.clustering",
+    "torchmetrics.nominal",
+    "torchmetrics.regression",
+    "torchmetrics.retrieval",
     "pytorch_lightning.Trainer",
     "pytorch_lightning.callbacks",
     "pytorch_lightning.loggers",
@@ -32,9 +37,9 @@ ALLOWED = (
     "pytorch_lightning.profilers",
     "pytorch_lightning.strategies",
 )
-"""External packages, or single classes, whose classes a config may name."""
+"""External packages, or single classes, whose classes a config may name; none of them fetches anything."""
 
-REFUSED = ("vlp.configs", "vlp.commands", "vlp.results", "vlp.report")
+REFUSED = ("vlp.configs", "vlp.commands", "vlp.durable", "vlp.results", "vlp.report")
 """Our modules that no config may call: they decide what is allowed, start processes, write and delete."""
 
 _trusted: list[Path] = []
@@ -81,8 +86,8 @@ def check_objects(tree: Any, key: str = "") -> None:
         found = _locate(target, at or "the config")
         home = getattr(found, "__module__", None) or ""
         name = f"{home}.{getattr(found, '__qualname__', '')}"
-        is_ours = not _is_under(target, ALLOWED)
-        if not callable(found) or not _is_home(home, target) or not (is_ours or inspect.isclass(found)):
+        may_be_function = not _is_under(target, ALLOWED) and not _is_under(home, ("vlp",))
+        if not callable(found) or not _is_home(home, target) or not (may_be_function or inspect.isclass(found)):
             raise ValueError(f"{target} is not allowed at {at or 'the top'}: it is {name}")
 
 
@@ -95,6 +100,11 @@ def check_class(target: str, homes: Sequence[str], key: str) -> None:
     found = _locate(target, key)
     if not inspect.isclass(found) or not _is_under(found.__module__, homes):
         raise ValueError(f"{target} is not allowed at {key}")
+
+
+def is_shipped(target: Any) -> bool:
+    """Whether ``target`` is ours or an external library's, rather than a plug-in's or a trusted folder's."""
+    return isinstance(target, str) and _is_under(target, ("vlp", *ALLOWED))
 
 
 def targets(tree: Any, key: str) -> Iterator[tuple[str, Any]]:

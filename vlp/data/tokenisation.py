@@ -16,10 +16,18 @@ import torch
 from tokenizers import Encoding, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
+from vlp.configs.showing import printable, shown
+
 # Axes: T word pieces, [CLS] and [SEP] included.
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SHIPPED = "vocabulary.txt"
+LARGEST_VOCABULARY = 64 * 1024**2
+"""Bytes of a ``vocab.txt``."""
+
+LONGEST_CAPTION = 1_000_000
+"""Characters; cutting up one of this length takes seconds."""
+
 LONGEST_WORD = 100
 """Longer words are cut before WordPiece sees them: it would answer [UNK], and in more than linear time."""
 
@@ -92,15 +100,20 @@ class CaptionTokenizer:
             record: names the caption in errors.
 
         Raises:
-            ValueError: if nothing is left of the caption, or more than ``max_pieces``.
+            ValueError: if nothing is left of the caption, or more than ``max_pieces``, or it is no text at all.
         """
-        encoding = self._tokenizer.encode(caption, add_special_tokens=False)
+        where = f"caption of {record or 'a sample'}"
+        if len(caption) > LONGEST_CAPTION:
+            raise ValueError(f"{where} has {len(caption):,} characters, expected at most {LONGEST_CAPTION:,}")
+        try:
+            encoding = self._tokenizer.encode(caption, add_special_tokens=False)
+        except TypeError as error:  # what the library says of a text that is not Unicode
+            raise ValueError(f"{where} holds half a character: {shown(caption)}, expected Unicode text") from error
         if not encoding.ids:
-            raise ValueError(f"caption of {record or 'a sample'} is empty: {caption!r} has no word piece")
+            raise ValueError(f"{where} is empty: {shown(caption)} has no word piece")
         if max_pieces is not None and len(encoding.ids) + 2 > max_pieces:
             found = f"{len(encoding.ids)} word pieces and 2 special tokens"
-            where = record or repr(caption[:60])
-            raise ValueError(f"caption of {where} has {found}; at most {max_pieces} fit the model")
+            raise ValueError(f"caption of {record or shown(caption)} has {found}; at most {max_pieces} fit the model")
         return self._with_specials(encoding)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -124,24 +137,48 @@ class CaptionTokenizer:
         )
 
 
-def open_tokenizer(source: str | None = None) -> CaptionTokenizer:
+def open_tokenizer(source: str | None = None, is_asked: bool = True) -> CaptionTokenizer:
     """Return the tokenizer of ``source``: None for the shipped one, a folder or ``vocab.txt``, or a hub name.
 
-    A ``vocab.txt`` does not say whether it is cased; it is if it has words with capitals, and case is then kept.
+    A ``vocab.txt`` does not say whether it is cased; it is if it has words with capitals, and case is then kept. No
+    code that comes with a tokenizer is run.
+
+    Args:
+        source: which.
+        is_asked: whether the user named it. What only a checkpoint names is opened from this machine or not at all.
 
     Raises:
         FileNotFoundError: if ``source`` looks like a path and is not there.
+        ValueError: if it is no vocabulary or tokenizer, or would have to be fetched and the user did not name it.
     """
     if source is None:
         return _shipped_tokenizer()
     path = Path(source)
     if path.is_file():
-        return CaptionTokenizer(_word_piece(path.read_text(encoding="utf-8").splitlines()), source)
+        return CaptionTokenizer(_word_piece(_read_vocabulary(path)), source)
     if not path.is_dir() and (path.is_absolute() or source.startswith((".", "~"))):
         raise FileNotFoundError(f"tokenizer={source}: no such folder or vocabulary file")
     from transformers import AutoTokenizer  # slow to import, and only real work needs it
 
-    return CaptionTokenizer(AutoTokenizer.from_pretrained(source).backend_tokenizer, source)
+    try:
+        opened = AutoTokenizer.from_pretrained(source, local_files_only=not is_asked, trust_remote_code=False)
+        return CaptionTokenizer(opened.backend_tokenizer, source)
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        how = "" if is_asked else "; a checkpoint names it: give tokenizer=NAME to have it fetched"
+        raise ValueError(f"tokenizer {shown(source)} cannot be opened: {_first_line(error)}{how}") from error
+
+
+def _read_vocabulary(path: Path) -> list[str]:
+    if (size := path.stat().st_size) > LARGEST_VOCABULARY:
+        raise ValueError(f"tokenizer={path}: {size:,} bytes, expected a vocabulary of at most {LARGEST_VOCABULARY:,}")
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"tokenizer={path}: byte {error.start + 1} is not UTF-8, expected a word a line") from error
+
+
+def _first_line(error: Exception) -> str:
+    return printable(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def shipped_vocab_size() -> int:
