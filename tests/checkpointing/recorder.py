@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vlp.checkpointing import CheckpointWriter, MetricsFile, SaveCheckpoints
+from vlp.commands.ranks import watching
 from vlp.data.ordering import Place, TrainingOrder
 
 SIZE, BATCH = 48, 8
@@ -106,5 +107,6 @@ def fit(
         use_distributed_sampler=False,
         **{**settings, **quiet, **options},
     )
-    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    with watching(trainer):
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     return module.seen

@@ -44,7 +44,7 @@ class Boundary:
         is_due = _validation_is_due(trainer)
         if not is_due:  # else Lightning adds the one when it comes back to this batch for its validation
             loops[f"{EPOCH_LOOP}state_dict"]["_batches_that_stepped"] += 1
-        return cls(_with_validation(loops, BEGUN if is_due else NOTHING), rows, _ends_here(trainer))
+        return cls(_with_validation(loops, BEGUN if is_due else NOTHING), rows, _ends_here(trainer, loops))
 
     def validated(self, rows: int) -> Boundary:
         """Return the boundary with everything that belongs to it behind, the validation too."""
@@ -74,9 +74,9 @@ def _validation_is_due(trainer: pl.Trainer) -> bool:
         trainer.should_stop = is_stopping
 
 
-def _ends_here(trainer: pl.Trainer) -> bool:
+def _ends_here(trainer: pl.Trainer, loops: dict[str, Any]) -> bool:
     fit = trainer.fit_loop
     if 0 <= fit.max_steps <= trainer.global_step:
         return True
-    epochs_done = fit.epoch_progress.current.processed + fit.epoch_loop._num_ready_batches_reached()
+    epochs_done = loops["epoch_progress"]["current"]["processed"] + fit.epoch_loop._num_ready_batches_reached()
     return fit.max_epochs is not None and 0 <= fit.max_epochs <= epochs_done

@@ -41,8 +41,7 @@ class MetricsFile(Logger):
         self.columns: list[str] = []
         self.rows = keep
         self._pending: list[Row] = []
-        if rank_zero_only.rank == 0:
-            self._begin(keep)
+        self._begin(keep)
 
     @property
     def name(self) -> str:
@@ -92,6 +91,7 @@ class MetricsFile(Logger):
         """Write what has been logged."""
         self.save()
 
+    @rank_zero_only
     def _begin(self, keep: int) -> None:
         rows = list(islice(read_rows(self.path), keep))
         if len(rows) < keep:

@@ -101,8 +101,7 @@ class SaveCheckpoints(Checkpoint):
         trainer.datamodule.position = position(self.boundary.loops)  # type: ignore[attr-defined]
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Keep signals from Lightning: it answers SIGTERM with status 0 and nothing saved."""
-        trainer._signal_connector.register_signal_handlers = stopping.install  # type: ignore[method-assign]
+        """Take down how many processes there are."""
         self.world_size = trainer.world_size
 
     def on_train_batch_end(

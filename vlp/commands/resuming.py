@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities import rank_zero_only
-
 from vlp.checkpointing import CheckpointWriter, Generations, SaveCheckpoints
 from vlp.checkpointing.generations import BEST, LAST
 from vlp.commands.identity import content_hash
+from vlp.commands.ranks import joins_another
 from vlp.pretraining import RECORD_KEY
 
 log = logging.getLogger(__name__)
@@ -48,13 +47,13 @@ def find_start(config: Config, run_dir: Path) -> Start:
     """
     path = _chosen(config, run_dir)
     if path is None or path.parent != (run_dir / CHECKPOINTS).resolve():
-        if rank_zero_only.rank == 0:
+        if not joins_another():
             set_aside(run_dir)
         if path is not None:
             _state(path, config)
         return Start(path)
     state = _state(path, config, run_dir)
-    if rank_zero_only.rank == 0:
+    if not joins_another():
         _point(path, state["best"])
     log.info("going on from %s", path)
     return Start(path, state["rows"])
