@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from vlp.configs.showing import shown
+from vlp.configs.targets import check_class, is_shipped, targets
 from vlp.data.dataset import VLDataset
-from vlp.data.loading import EveryBatch
+from vlp.data.loading import EveryBatch, whole_batches
 from vlp.data.masking import IGNORE
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
 from vlp.data.statistics import mean_feature, with_mean_feature
@@ -29,6 +31,9 @@ from vlp.probes.base import Probe, estimated_row
 from vlp.results import Row
 
 # Axes: B pairs, T text tokens, F feature width, N masked positions of a batch.
+
+OBJECTIVE_HOMES = ("vlp.objectives", "vlp.data.masking")
+"""Where the classes are, of ours, that a checkpoint's objectives may name."""
 
 CONDITIONS = ("model", "random_weights")
 IMAGES = ("own", "mean", "mean-own")
@@ -82,7 +87,7 @@ class PretrainingProbe(Probe):
         corruptions = {"itm": self.matching.corruption, "mlm": self.words.corruption}
         pairs = PretrainingPairs(dataset, tokenizer, corruptions, self.seed, self.encoder.max_positions)
         order = EveryBatch(len(dataset), batch_size, [(task,) for task in corruptions])
-        return DataLoader(pairs, sampler=order, batch_size=None, num_workers=num_workers)
+        return whole_batches(pairs, order, num_workers)
 
     def test_step(self, batch: PretrainingBatch, batch_idx: int) -> None:
         """Ask the heads of both models."""
@@ -143,12 +148,16 @@ def trained_heads(encoder: VLEncoder, weights: Path | str | None) -> tuple[Maske
     """Return the heads of masked words and of matching in the checkpoint ``weights``, frozen.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if it has none, or they are of other shapes than its record says.
     """
     heads = _built(encoder, weights)
     tensors = read_contents(_given(weights)).tensors
     own = {key.removeprefix(HEADS): tensor for key, tensor in tensors.items() if key.startswith(HEADS)}
-    missing = heads.load_state_dict(own, strict=False).missing_keys
+    try:
+        missing = heads.load_state_dict(own, strict=False).missing_keys
+    except RuntimeError as error:  # torch's way of saying that shapes differ
+        why = "; ".join(str(error).split("\n\t")[1:])
+        raise ValueError(f"{weights} has pre-training heads of other shapes than its record says: {why}") from error
     if missing:
         raise ValueError(f"{weights} lacks pre-training heads that its record lists: {', '.join(missing)}")
     return _pick(heads, weights)
@@ -169,7 +178,19 @@ def _built(encoder: VLEncoder, weights: Path | str | None) -> nn.ModuleDict:
         raise ValueError(
             f"{weights} has no pre-training heads, which probe pretraining asks; expected a .ckpt of train.py"
         )
+    _check_objective(record["objective"], f"{weights}, record, key objective")
     return Bundle.from_config(record["objective"]).build(encoder, record.get("num_classes"))
+
+
+def _check_objective(objective: Mapping[str, Any], where: str) -> None:
+    """Check what a checkpoint says of its objectives: it may build these, and nothing else that configs may."""
+    parts = objective.get("parts")
+    described = parts.values() if isinstance(parts, Mapping) else [None]
+    if not all(isinstance(part, Mapping) and {"module", "weight"} <= part.keys() for part in described if part):
+        raise ValueError(f"{where}: found {shown(objective)}, expected combine and parts, each a module and its weight")
+    for at, target in targets(objective, where):
+        if is_shipped(target):
+            check_class(target, OBJECTIVE_HOMES, at)
 
 
 def _given(weights: Path | str | None) -> Path:
