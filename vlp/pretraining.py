@@ -236,10 +236,8 @@ class PretrainingModule(pl.LightningModule):
         for name, objective in self.named_objectives():
             values = objective.compute()
             total = total + self.shares[name] * values[""]
-            if not values[""].isfinite():
-                log.warning(
-                    "val/%s is %s: a held-out loss is not finite, or nothing was asked", name, values[""].item()
-                )
+            if not values[""].isfinite() and self.trainer.is_global_zero:
+                log.warning("val/%s=%s: a held-out loss is not finite, or nothing was asked", name, values[""].item())
             for part, value in values.items():
                 key = f"val/{name}_{part}" if part else f"val/{name}"
                 self.log(key, value.float(), prog_bar=part == "accuracy", rank_zero_only=True)
