@@ -173,7 +173,7 @@ class SaveCheckpoints(Checkpoint):
         if self.saved_step != self.step:
             for logger in trainer.loggers:
                 logger.save()
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
             self.saved_step = self.step
         if trainer.is_global_zero and self.writer.error is None:
             self.generations.point(LAST, path)
