@@ -108,6 +108,30 @@ def failing(name: str, fault: Callable[[], NoReturn], after: int = 0) -> Iterato
         yield
 
 
+class _Unreadable(io.FileIO):
+    """A file that can be opened, on a disk that does not give its bytes."""
+
+    def readinto(self, buffer: Any) -> NoReturn:
+        broken()
+
+    def readall(self) -> NoReturn:
+        broken()
+
+
+@contextlib.contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Have reading ``path`` fail as on a broken disk."""
+    real_open = io.open
+
+    def opened(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, Path) and file == path:
+            return io.BufferedReader(_Unreadable(file))
+        return real_open(file, *args, **kwargs)
+
+    with mock.patch.object(io, "open", opened):
+        yield
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[bool]:
     """Mount a disk of ``size`` bytes on ``folder``; gives False, and mounts none, where that is not allowed."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.durable.disks import cut, flip
+from tests.durable.disks import cut, flip, unreadable
 from vlp.durable.digests import DamagedError, HashingWriter, check_digest, file_digest, sidecar, write_sidecar
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -86,3 +86,9 @@ def test_what_a_link_leads_to_is_verified(file: Path):
     flip(file, 0)
     with pytest.raises(DamagedError):
         check_digest(link)
+
+
+def test_a_file_that_cannot_be_read_is_named(file: Path):
+    with unreadable(file), pytest.raises(OSError) as caught:
+        check_digest(file)
+    assert str(caught.value) == f"[Errno 5] Input/output error: '{file}'"

@@ -37,7 +37,7 @@ ROOM = (0, 1, 10_000)
 
 @contextlib.contextmanager
 def temporary_folder_on_another_disk(folder: Path) -> Iterator[None]:
-    """Make ``folder`` the system's for temporary files; refuse to rename out of it, as the kernel does between disks."""
+    """Make ``folder`` the system's temporary one; refuse to rename out of it, as the kernel does between disks."""
     folder.mkdir()
     rename = os.rename
 

@@ -16,7 +16,7 @@ from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor, nn
 
 from vlp.durable.digests import DamagedError, HashingWriter, check_digest, file_digest, sidecar, write_sidecar
-from vlp.durable.files import StorageError, replacing, storage_errors, sync_folder
+from vlp.durable.files import StorageError, read_errors, replacing, storage_errors, sync_folder
 from vlp.models.checkpoints.files import load_plain
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def verify(path: Path) -> None:
         return
     log.warning("%s has no %s: only the checksums within it are checked", path, sidecar(path).name)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with read_errors(path), zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except _ZIP_ERRORS as error:
         raise DamagedError(f"{path} is cut short or damaged: {error}") from error

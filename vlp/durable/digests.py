@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import IO
 
-from vlp.durable.files import write_text
+from vlp.durable.files import read_errors, write_text
 
 _LINE = re.compile(r"^([0-9a-fA-F]{64})\b", re.MULTILINE)
 
@@ -39,8 +39,12 @@ class HashingWriter:
 
 
 def file_digest(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the sha256 of a file in hexadecimal.
+
+    Raises:
+        OSError: if it cannot be read, naming it.
+    """
+    with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -60,6 +60,16 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Have an `OSError` of the block name ``path``; that of a failed read says nothing of what was read."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: Path | str, mode: str = "wb", **open_args: Any) -> Iterator[IO[Any]]:
     """Give a temporary file that takes the place of ``path``, durably, when the block ends well.
 
