@@ -113,7 +113,7 @@ class Task:
 
     def _run_cell(self, plan: Plan) -> Path:
         if not stopping.is_installed():  # a process of a launcher: the sweep's own one hands signals on
-            stopping.ignore_signals(HydraConfig.get().job.num)
+            stopping.ignore_signals()
         sweep = running()
         if sweep is not None and sweep.stopped is not None:
             raise CellError("not begun")

@@ -132,13 +132,22 @@ def handing_on(listener: Callable[[int], None]) -> Iterator[None]:
         _state.listeners.remove(listener)
 
 
-def ignore_signals(worker: int) -> None:
-    """Let a loader's worker outlive a signal that was sent to all processes: its trainer still needs it.
+def ignore_signals(worker: int = 0) -> None:
+    """Have this process outlive the signals that stop a run, unless its parent sends them: the parent still needs it.
 
-    It ends with its trainer, or by a second signal. To be given to a ``DataLoader`` as ``worker_init_fn``.
+    For processes that work for one which decides for all: a ``DataLoader``'s (as ``worker_init_fn``), a launcher's.
+    May be called again. Where the system does not tell a signal's sender (macOS), they are ignored all the same.
     """
-    vars(_state).update(vars(_State(deferred=1)))
-    install()
+    if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, caught_signals()):
+        return
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while signal.sigwaitinfo(caught_signals()).si_pid != parent:
+        continue
+    os._exit(0)
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
