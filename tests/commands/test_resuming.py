@@ -122,3 +122,11 @@ def test_beginning_anew_sets_the_earlier_training_aside(tmp_path: Path, caplog: 
     assert [(tmp_path / "earlier" / n / "metrics.csv").read_text() for n in ("1", "2")] == ["1", "2"]
     assert (tmp_path / "earlier" / "1" / "checkpoints" / "step-0000002.ckpt").is_file()
     assert f"{tmp_path} held an earlier training, which is in {tmp_path / 'earlier' / '2'} now" in caplog.messages
+
+
+def test_a_job_that_slurm_queued_again_goes_on_whatever_its_command_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    newest = checkpoint(tmp_path, 2)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert find_start(config(resume="never"), tmp_path) == Start(newest, rows=20)

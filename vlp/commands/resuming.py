@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINTS, METRICS, EARLIER = "checkpoints", "metrics.csv", "earlier"
 CONFIG_HASH = "config_hash"
+RESTARTS = "SLURM_RESTART_COUNT"
+"""Environment variable by which SLURM tells how often a job was queued again."""
 
 Config = Mapping[str, Any]
 
@@ -75,6 +78,8 @@ def set_aside(run_dir: Path) -> None:
 def _chosen(config: Config, run_dir: Path) -> Path | None:
     """Return the checkpoint to begin at, None for none."""
     generations, asked = Generations(run_dir / CHECKPOINTS), config["ckpt_path"]
+    if int(os.environ.get(RESTARTS, 0)) > 0 and (newest := generations.newest_good()):
+        return newest  # SLURM runs the job's command as it was, which may say where it began
     if asked is None:
         return generations.newest_good() if config["resume"] == "auto" else None
     if asked == LAST:
