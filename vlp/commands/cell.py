@@ -77,10 +77,11 @@ def probe(plan: Plan) -> Path:
 
 
 def _quieten_lightning() -> None:
-    """Leave out Lightning's advice on each start, a warning about itself, and one about the folder Hydra has made."""
+    """Leave out Lightning's advice on each start, and its warnings about itself, Hydra's folder and several processes."""
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Experiment logs directory")
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # our metrics add up all processes
     warnings.filterwarnings("ignore", message=r".isinstance\(treespec, LeafSpec\)", category=FutureWarning)
 
 

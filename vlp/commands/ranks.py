@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,8 @@ def leave_words(message: str) -> None:
     """Leave what this process dies of, or was stopped by, to the one that waits for it, if one does."""
     if LAST_WORDS in os.environ:
         file = words_file(Path(os.environ[LAST_WORDS]), int(os.environ.get("LOCAL_RANK", 0)))
-        file.write_text(message, "utf-8")
+        with suppress(FileNotFoundError):  # that one is at its end
+            file.write_text(message, "utf-8")
 
 
 def leave_stopped(stopped: stopping.Stopped) -> int:
@@ -113,6 +114,9 @@ def watching(trainer: pl.Trainer) -> Iterator[None]:
         if culprit is None:
             raise
         raise RankError(culprit) from error
+    except stopping.Stopped:
+        watch.end()
+        raise
     finally:
         watch.is_over.set()
 
@@ -134,6 +138,14 @@ class RankWatch:
         self.children = list(children)
         for rank, child in enumerate(children, start=1):
             threading.Thread(target=self._wait, args=(rank, child), daemon=True, name=f"rank-{rank}").start()
+
+    def end(self) -> None:
+        """Wait for the others, which were told to stop as well, so that none has something to say after this one."""
+        self.is_over.set()
+        for child in self.children:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(OWN_WORDS_S)
+            child.kill()
 
     def culprit(self, error: str) -> str | None:
         """Return what another rank died of, where ``error`` of this one comes of that; None where it is its own."""
