@@ -133,11 +133,12 @@ def test_parts_of_one_split_share_neither_sentence_nor_set(tmp_path):
     assert {whole.image_key(at) for at in range(4)} == {"a dot."}
 
 
-NOT_JSON = "not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"
+NOT_JSON = "not JSON (Expecting property name enclosed in double quotes at character 2); expected an object"
+NO_NAME = "expected a plain name"
 TWO_LISTS = {"structured_rep": [[], []]}
 
 BAD = [
-    ("{", f"line 2: {NOT_JSON}; expected one object a line"),
+    ("{", f"line 2: {NOT_JSON}"),
     ("[1]", "line 2: found [1], expected an object"),
     ({"sentence": "A."}, "line 2: field identifier is missing; found sentence"),
     (record() | {"sentence": 3}, "line 2: field sentence: found 3, expected a string"),
@@ -156,7 +157,16 @@ BAD = [
         "line 2, structured_rep[0][0]: field x_loc: found 71, expected a whole number from 0 to 70",
     ),
     (record(panels=[[3], [], []]), "line 2: field structured_rep[0][0]: found 3, expected an object"),
-    (record(identifier="../7"), "line 2: directory '0', identifier '../7'; expected plain names"),
+    (record(identifier=".."), f"line 2: field identifier: found '..', {NO_NAME}"),
+    (record() | {"directory": ""}, f"line 2: field directory: found '', {NO_NAME}"),
+    (
+        record(identifier="../7"),
+        f"line 2: field identifier: found '../7', {NO_NAME}, without / \\ or control characters",
+    ),
+    (
+        record(panels=[[], [item()] * 101, []]),
+        "line 2: field structured_rep: found 101 items, expected at most 100",
+    ),
 ]
 
 
@@ -193,9 +203,13 @@ def test_a_bad_image_is_named(tmp_path, content):
     dataset = open_dataset("nlvr", root=root, split="all")
     with pytest.raises(ValueError) as error:
         dataset[2]
-    found = "40 x 10 pixels" if content == "small" else "no readable image ("
-    assert str(error.value).startswith(f"{path}: found {found}")
-    assert str(error.value).endswith(", expected 400 x 100 pixels")
+    found = {
+        b"": "no PNG image (it begins with b'')",
+        b"no image": "no PNG image (it begins with b'no image')",
+        "truncated": "no readable image (image file is truncated)",
+        "small": "40 x 10 pixels",
+    }
+    assert str(error.value) == f"{path}: found {found[content]}, expected 400 x 100 pixels"
 
 
 def test_a_root_without_official_files_is_named(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vlp.data.region_checks import check_shapes, check_values
 from vlp.data.sample import Batch, Regions, Sample
 from vlp.data.tokenisation import CaptionTokenizer, TokenizedCaption
 
@@ -64,24 +65,20 @@ def collate_inputs(
         pad_id: id of [PAD].
 
     Raises:
-        ValueError: naming the sample of which a feature is not finite.
+        ValueError: naming the image and sample whose regions are none, of the wrong shape, not finite, or boxes outside
+            [0, 1], inverted or empty.
     """
     batch = Batch(pad(input_ids, pad_id), lengths_mask(input_ids), pad(token_types))
     batch.image_sizes = torch.tensor([(sample.width, sample.height) for sample in samples])
     present = [r for r in regions if r is not None]
     if len(present) == len(regions):
+        check_shapes(present, samples)
         batch.features = pad([r.features for r in present]).float()
         batch.boxes = pad([r.boxes for r in present]).float()
         batch.region_mask = lengths_mask([r.boxes for r in present])
-        _check_finite(batch.features, samples)
+        check_values(batch.features, batch.boxes, batch.region_mask, samples)
+        batch.boxes.clamp_(0, 1)
     return batch
-
-
-def _check_finite(features_BVF: Tensor, samples: Sequence[Sample]) -> None:
-    is_finite_B = torch.isfinite(features_BVF).flatten(1).all(1)
-    if not is_finite_B.all():
-        sample = samples[int((~is_finite_B).nonzero()[0])]
-        raise ValueError(f"a feature of image {sample.image_id!r} (sample {sample.sample_id!r}) is not finite")
 
 
 def collate_probe(samples: Sequence[Sample], tokenizer: CaptionTokenizer, max_pieces: int | None) -> ProbeBatch:

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL.Image import Image
 from torch import Tensor
 
 from vlp.data.bounded_cache import BoundedCache
 from vlp.data.dataset import VLDataset, check_root, check_split, hashed_split
 from vlp.data.featuriser import CropFeaturiser
+from vlp.data.images import read_rgb
 from vlp.data.nlvr_records import COLOURS, NUM_IMAGES, PANEL_SIDE, SHAPES, SIZES, Item, Record, read_records
 from vlp.data.sample import AnnotatedObject, Regions, Sample
 
@@ -115,7 +116,7 @@ class NLVRDataset(VLDataset):
             objects=tuple(_objects(drawing)),
             label=record.label,
             is_matched=record.label == "true",
-            read_image=partial(read_rgb, drawing.path),
+            read_image=partial(read_drawing, drawing.path),
         )
 
     def caption(self, index: int) -> str:
@@ -133,7 +134,7 @@ class NLVRDataset(VLDataset):
 
     def _read(self, drawing: Drawing) -> Regions:
         boxes = region_boxes(drawing)
-        pixels = np.asarray(read_rgb(drawing.path))
+        pixels = np.asarray(read_drawing(drawing.path))
         class_ids = torch.tensor(_class_ids(drawing))
         return Regions(
             boxes=boxes,
@@ -145,20 +146,13 @@ class NLVRDataset(VLDataset):
         )
 
 
-def read_rgb(path: Path) -> Image.Image:
-    """Return an image as RGB (the files are RGBA).
+def read_drawing(path: Path) -> Image:
+    """Return a drawing as RGB (the files are RGBA).
 
     Raises:
-        ValueError: if it cannot be read or has another size.
+        ValueError: if it is no PNG image or has another size.
     """
-    try:
-        with Image.open(path) as image:
-            if image.size == (WIDTH, HEIGHT):
-                return image.convert("RGB")
-            found = f"{image.width} x {image.height} pixels"
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow calls a broken PNG a SyntaxError
-        found = f"no readable image ({error})"
-    raise ValueError(f"{path}: found {found}, expected {WIDTH} x {HEIGHT} pixels")
+    return read_rgb(path, formats=("PNG",), size=(WIDTH, HEIGHT))
 
 
 def region_boxes(drawing: Drawing) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from vlp.configs.showing import printable, shown
+from vlp.data.json_lines import read_json_lines
+from vlp.data.paths import plain_name
 
 SHAPES = ("square", "triangle", "circle")
 COLOURS = {"Black": "black", "Yellow": "yellow", "#0099ff": "blue"}
@@ -15,6 +18,11 @@ COLOURS = {"Black": "black", "Yellow": "yellow", "#0099ff": "blue"}
 SIZES = (10, 20, 30)
 NUM_IMAGES = 6
 PANEL_SIDE = 100
+LARGEST_PANEL = 100
+"""Items of a panel; the release has up to 8."""
+
+FIELDS_SHOWN = 10
+"""Names of fields in an error."""
 
 
 @dataclass(frozen=True)
@@ -58,29 +66,12 @@ def read_records(root: Path, split: str) -> list[Record]:
     """
     path = root / split / f"{split}.json"
     names: dict[Path, frozenset[str]] = {}
-    records = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            where = f"{path}, line {number}"
-            fields = _Fields(where, _parse(line, where))
-            records.append(_read_record(fields, path.parent / "images", split, names))
-    return records
-
-
-def _parse(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line.strip())
-    except ValueError as error:  # neither JSON nor UTF-8
-        raise ValueError(f"{where}: not JSON ({error}); expected one object a line") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: found {_show(value)}, expected an object")
-    return value
+    images = path.parent / "images"
+    return [_read_record(_Fields(where, values), images, split, names) for where, values in read_json_lines(path)]
 
 
 def _read_record(fields: _Fields, images: Path, split: str, names: dict[Path, frozenset[str]]) -> Record:
-    identifier, directory = fields.text("identifier"), fields.text("directory")
-    if Path(directory).name != directory or Path(identifier).name != identifier:
-        raise ValueError(f"{fields.where}: directory {directory!r}, identifier {identifier!r}; expected plain names")
+    identifier, directory = fields.name("identifier"), fields.name("directory")
     folder = images / directory
     if folder not in names:
         names[folder] = frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
@@ -107,6 +98,9 @@ class _Fields:
             raise self._error(field, value, "a string")
         return value
 
+    def name(self, field: str) -> str:
+        return plain_name(self.text(field), f"{self.where}: field {field}")
+
     def choice(self, field: str, choices: tuple[Any, ...]) -> Any:
         value = self._get(field)
         # True == 1, so the types are compared too.
@@ -124,6 +118,8 @@ class _Fields:
         value = self._get(field)
         if not isinstance(value, list) or len(value) != 3 or not all(isinstance(panel, list) for panel in value):
             raise self._error(field, value, "a list of three lists")
+        if (longest := max(map(len, value))) > LARGEST_PANEL:
+            raise ValueError(f"{self.where}: field {field}: found {longest} items, expected at most {LARGEST_PANEL}")
         return tuple(
             tuple(self._item(item, f"{field}[{panel}][{at}]") for at, item in enumerate(items))
             for panel, items in enumerate(value)
@@ -139,13 +135,9 @@ class _Fields:
 
     def _get(self, field: str) -> Any:
         if field not in self.values:
-            raise ValueError(f"{self.where}: field {field} is missing; found {', '.join(self.values) or 'no field'}")
+            found = ", ".join(printable(name) for name in list(self.values)[:FIELDS_SHOWN]) or "no field"
+            raise ValueError(f"{self.where}: field {field} is missing; found {found}")
         return self.values[field]
 
     def _error(self, field: str, value: Any, expected: str) -> ValueError:
-        return ValueError(f"{self.where}: field {field}: found {_show(value)}, expected {expected}")
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        return ValueError(f"{self.where}: field {field}: found {shown(value)}, expected {expected}")
