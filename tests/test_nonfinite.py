@@ -12,11 +12,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor
 
-from tests.data.worlds import HandMade
+from tests.data.worlds import BAD, HandMade, Overflowing
 from vlp.data.loading import PretrainingData
 from vlp.data.masking import PairMismatch, TextMasking
 from vlp.data.pairs import PretrainingBatch
-from vlp.data.sample import Batch, Sample
+from vlp.data.sample import Batch
 from vlp.data.tokenisation import open_tokenizer
 from vlp.models import build
 from vlp.models.encoder import Encoding, VLEncoder
@@ -24,20 +24,6 @@ from vlp.nonfinite import Fault, NonFiniteError
 from vlp.objectives.itm import ImageTextMatching
 from vlp.objectives.mlm import MaskedLanguageModelling
 from vlp.pretraining import Bundle, PretrainingModule
-
-BAD = 7
-"""The sample with which numbers go wrong."""
-
-
-class Overflowing(HandMade):
-    """One sample has features that are finite and too large for any layer."""
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = super().__getitem__(index)
-        if index == BAD:
-            assert sample.regions is not None
-            sample.regions.features.fill_(3e38)
-        return sample
 
 
 class Cliff(ImageTextMatching):

@@ -142,7 +142,9 @@ class PretrainingModule(pl.LightningModule):
     def _seed_step(self) -> None:
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         state = np.random.SeedSequence([self.seed, progress, self.global_rank]).generate_state(1)
-        torch.manual_seed(int(state[0]))
+        torch.default_generator.manual_seed(int(state[0]))  # 0.2 ms less than `torch.manual_seed`
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(int(state[0]))
 
     def training_step(self, batch: PretrainingBatch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses this batch is for."""

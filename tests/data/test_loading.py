@@ -4,7 +4,9 @@ import torch
 from tests.data.worlds import CAPTIONS, HandMade
 from vlp.data.loading import PretrainingData, probe_loader
 from vlp.data.masking import IGNORE, PairMismatch, TextMasking
+from vlp.data.pairs import PretrainingPairs
 from vlp.data.tokenisation import open_tokenizer
+from vlp.durable.stopping import ignore_signals
 
 
 def data(task_weights=None, num_workers=0):
@@ -58,3 +60,16 @@ def test_held_out_pairs_are_gone_through_once_an_objective_where_training_draws_
     assert [b.tasks for b in together] == [()] * 3
     assert [b.tasks for b in apart] == [("mlm",)] * 3 + [("itm",)] * 3
     assert all((b.text_labels == IGNORE).all() for b in apart[3:])
+
+
+def test_too_few_pairs_for_a_batch_are_told_before_anything_is_done():
+    too_few = data()
+    too_few.train_pairs = PretrainingPairs(HandMade(3), open_tokenizer(), {})
+    with pytest.raises(ValueError) as error:
+        too_few.setup("validate")
+    assert str(error.value) == "3 training pairs are fewer than one batch: batch_size=4 on 1 processes"
+
+
+def test_workers_of_every_loader_outlive_signals():
+    loaders = (data().train_dataloader(), data().val_dataloader(), probe_loader(HandMade(4), open_tokenizer(), 2))
+    assert {loader.worker_init_fn for loader in loaders} == {ignore_signals}

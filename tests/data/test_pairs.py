@@ -67,6 +67,13 @@ def test_an_image_of_another_sample_comes_with_its_size_and_features():
     assert batch.inputs.image_sizes.tolist() == [[100, 50]] * len(CAPTIONS)
 
 
+def test_a_batch_names_its_samples_mismatched_or_not():
+    batch = PretrainingPairs(HandMade(), open_tokenizer(), {"itm": PairMismatch(1.0)})[places()[2:4]]
+    assert not batch.is_matched.any()
+    assert batch.sample_ids == ("sample2", "sample3")
+    assert batch.to("cpu").sample_ids == batch.sample_ids
+
+
 def test_moving_a_batch_moves_every_tensor():
     moved = pairs()[places()].to("meta")
     assert {t.device.type for t in tensors(moved)} == {"meta"}

@@ -36,3 +36,18 @@ class HandMade(VLDataset):
         caption = CAPTIONS[index % len(CAPTIONS)]
         is_matched = not self.truth_annotated or index % 2 == 0
         return Sample(f"image{index}", caption, 100, 50, f"sample{index}", regions, is_matched=is_matched)
+
+
+BAD = 7
+"""The sample of `Overflowing` with which numbers go wrong."""
+
+
+class Overflowing(HandMade):
+    """One sample has features that are finite and too large for any layer."""
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        if index == BAD:
+            assert sample.regions is not None
+            sample.regions.features.fill_(3e38)
+        return sample

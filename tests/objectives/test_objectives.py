@@ -79,6 +79,9 @@ def test_a_batch_that_asks_nothing_costs_nothing(part):
     loss = objective(encoder(batch.inputs), batch, encoder)
     loss.backward()
     assert loss.item() == 0
+    gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+    assert gradients
+    assert not any(gradient.any() for gradient in gradients)  # NaN would count as true
 
 
 def test_mlm_is_the_cross_entropy_at_the_masked_positions_of_the_full_logits():
