@@ -78,3 +78,18 @@ def test_a_config_without_target_says_what_it_has():
     with pytest.raises(ValueError) as caught:
         instantiate({"lr": 1}, _key_="optimizer")
     assert str(caught.value) == "optimizer has no _target_; found lr"
+
+
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "x${in_features}", "${"])
+def test_what_is_left_to_be_filled_in_is_refused_by_its_key(text):
+    config = {"_target_": "torch.nn.Sequential", "_args_": [{**LINEAR, "device": text}]}
+    with pytest.raises(ValueError) as caught:
+        instantiate(config, _key_="model")
+    expected = "expected what has nothing left to be filled in"
+    assert str(caught.value) == f"model._args_[0].device: found {text!r}, {expected}"
+
+
+def test_what_is_no_plain_data_is_refused_by_its_key():
+    with pytest.raises(ValueError) as caught:
+        instantiate({**LINEAR, "device": object()}, _key_="model")
+    assert str(caught.value) == "model, key device: found a object, expected plain data"
