@@ -77,7 +77,7 @@ def probe(plan: Plan) -> Path:
 
 
 def _quieten_lightning() -> None:
-    """Leave out Lightning's advice on each start, and its warnings about itself, Hydra's folder and several processes."""
+    """Leave out Lightning's advice on each start, and warnings about itself, Hydra's folder and several processes."""
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Experiment logs directory")
