@@ -102,11 +102,13 @@ def measure(rounds: int | None = None) -> list[Goal]:
     return [Goal.of_ratio(names["fp32"], ratio(times, "fp32", "peer"), 0.65), half]
 
 
-def ours(pairs: Pairs, autocast: torch.dtype | None, size: str = "base", **sizes: Any) -> Callable[[], None]:
-    """Return one pass of our training over ``pairs``."""
+def ours(
+    pairs: Pairs, autocast: torch.dtype | None, size: str = "base", model: str = "visualbert", **sizes: Any
+) -> partial[None]:
+    """Return one pass of our training over ``pairs``; its first arguments are the module and the optimiser."""
     torch.manual_seed(0)
     width = pairs.features.shape[-1]
-    encoder = build("visualbert", size=size, feature_width=width, vocab_size=sizes.pop("vocab_size", VOCAB), **sizes)
+    encoder = build(model, size=size, feature_width=width, vocab_size=sizes.pop("vocab_size", VOCAB), **sizes)
     module = PretrainingModule(encoder, Bundle.from_config(objectives()), None, _optimizer()).train()
     optimizer = module.optimizer(module.parameters())
     order = TrainingOrder(len(pairs.features), BATCH_SIZE, seed=0, length=lambda index: len(pairs.input_ids[index]))

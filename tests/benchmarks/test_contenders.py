@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
 from sklearn.metrics import normalized_mutual_info_score
 
-from benchmarks import memory, nmi, training
+from benchmarks import checkpoint, memory, nmi, training
 from benchmarks.passes import plain, scikit_learn_nmi, stored, streamed
 from benchmarks.subjects import Tokens, our_bert, their_bert
+from tests.checkpointing.states import is_same
 from vlp.data.masking import IGNORE
 from vlp.models import VLEncoder
 
@@ -88,6 +91,27 @@ def test_both_trainings_run_and_ours_pads_less():
     bucketed = sum(batch.inputs.input_ids.numel() for batch in ours.args[-1])
     assert bucketed < drawn
     assert sum(int(batch.inputs.text_mask.sum()) for batch in ours.args[-1]) == sum(map(len, pairs.input_ids))
+
+
+def test_both_save_the_same_state_and_keep_the_newest(tmp_path: Path):
+    pairs = training.Pairs.draw(64, feature_width=20, vocab_size=200)
+    contenders = checkpoint.contenders(training.ours(pairs, None, "tiny", "uniter", vocab_size=200, **OURS), tmp_path)
+    for name in ("steps", "ours", "lightning", "ours", "lightning"):
+        contenders[name]()
+    assert [path.name for path in sorted(tmp_path.rglob("*.ckpt*"))] == ["1.ckpt", "1.ckpt", "1.ckpt.sha256"]
+    saved = [torch.load(tmp_path / name / "1.ckpt", weights_only=True) for name in ("ours", "lightning")]
+    assert is_same(*saved)
+    assert all("exp_avg_sq" in state for state in saved[0]["optimizer_states"][0]["state"].values())
+
+
+def test_seeding_is_timed_as_training_does_it(tmp_path: Path):
+    pairs = training.Pairs.draw(64, feature_width=20, vocab_size=200)
+    contenders = checkpoint.contenders(training.ours(pairs, None, "tiny", "uniter", vocab_size=200, **OURS), tmp_path)
+    contenders["seeding"]()
+    seeded = torch.initial_seed()
+    torch.manual_seed(1)
+    contenders["seeding"]()
+    assert torch.initial_seed() == seeded != 1
 
 
 @pytest.mark.skipif(not memory.CLEAR.exists(), reason="peaks are read from /proc, which Linux has")
