@@ -18,7 +18,18 @@ import pytest
 import torch
 
 from tests.checkpointing.states import holds, is_same, state
-from tests.durable.disks import broken, cut, failing, faulty_disk, flip, full, in_child, kill
+from tests.durable.disks import (
+    broken,
+    cut,
+    failing,
+    faulty_disk,
+    flip,
+    full,
+    in_child,
+    kill,
+    make_read_only,
+    small_disk,
+)
 from vlp.checkpointing.writer import CheckpointWriter, plain, verify
 from vlp.durable.digests import DamagedError, HashingWriter, check_digest, sidecar
 from vlp.durable.files import StorageError
@@ -140,6 +151,17 @@ def test_told_to_go_on_a_failed_save_is_logged_and_remembered(path: Path, size: 
     assert caplog.messages == [f"{writer.error}; the run goes on without this checkpoint"]
     writer.save_checkpoint(state(150), path.with_name("step-0000150.ckpt"))
     assert writer.error is None
+
+
+def test_on_a_disk_that_is_read_only_the_run_goes_on_if_told_to(tmp_path: Path):
+    with small_disk(tmp_path / "disk", 1 << 20) as is_mounted:
+        if not is_mounted:
+            pytest.skip("this user may not mount a disk; run as root to end this")
+        make_read_only(tmp_path / "disk")
+        writer = CheckpointWriter(on_error="continue")
+        writer.save_checkpoint(state(50), tmp_path / "disk" / "step-0000050.ckpt")
+    assert writer.error is not None
+    assert writer.error.errno == errno.EROFS
 
 
 def test_an_unknown_way_to_go_on_is_refused():

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from unittest import mock
 
 NOBODY = 65534
-_DETACH = 2
+_READ_ONLY, _REMOUNT, _DETACH = 1, 32, 2
 
 
 def full() -> NoReturn:
@@ -144,6 +144,17 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
     finally:
         if is_mounted:
             libc.umount2(place, _DETACH)
+
+
+def make_read_only(disk: Path) -> None:
+    """Forbid writing on what `small_disk` has mounted, as the kernel does after errors.
+
+    Raises:
+        OSError: if that is not allowed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", _REMOUNT | _READ_ONLY, None) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(disk))
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from tests.durable.disks import (
     faulty_disk,
     flip,
     full,
+    make_read_only,
     own_folder,
     read_only,
     small_disk,
@@ -110,6 +111,18 @@ def read_only_folder(_: Path, draw: random.Random) -> Verdict:
         with read_only(folder):
             said = _save(generations, draw.choice(["stop", "continue"]))
         return _saved(generations, said, f"{generations.path(LATER)} cannot be written", "(EACCES)")
+
+
+def read_only_disk(folder: Path, draw: random.Random) -> Verdict:
+    """Have the kernel make a real disk read-only, as it does after errors, where one may be mounted."""
+    with small_disk(folder / "disk", DISK) as is_mounted:
+        if not is_mounted:
+            return read_only_folder(folder, draw)
+        generations = written(folder / "disk", *EARLIER)
+        make_read_only(folder / "disk")
+        said = _save(generations, draw.choice(["stop", "continue"]))
+        named = (f"{generations.path(LATER)} cannot be written", "(EROFS)", f"disk {folder / 'disk'}")
+        return _found(generations, EARLIER, said, *named)
 
 
 def _save(generations: Generations, on_error: str, step: int = LATER, content: int = LATER) -> str:
@@ -276,7 +289,8 @@ KINDS: dict[str, tuple[Fault, int]] = {
     "an I/O error of fsync": (partial(failing_call, name="fsync", calls=4), 3),
     "an I/O error of the rename": (partial(failing_call, name="replace", calls=2), 2),
     "no room to write a checkpoint again": (failing_overwrite, 2),
-    "a folder that is read-only": (read_only_folder, 3),
+    "a folder that is read-only": (read_only_folder, 2),
+    "a disk that is read-only": (read_only_disk, 1),
     "a checkpoint cut short": (cut_short, 6),
     "a checkpoint cut short, without its sidecar": (partial(cut_short, has_sidecar=False), 3),
     "a flipped bit": (flipped_bit, 6),

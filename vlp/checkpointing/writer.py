@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import zipfile
@@ -120,7 +121,7 @@ def plain(value: Any, where: str = "checkpoint") -> Any:
             vars(turned).update(plain(vars(value), f"vars({where})"))
         return turned
     if isinstance(value, PurePath):
-        return str(value)
+        return sys.intern(str(value))
     if isinstance(value, np.generic) and type(item := value.item()) in _PLAIN:
         return item
     raise TypeError(f"{where} is a {kind.__module__}.{kind.__qualname__}: a checkpoint holds plain types and tensors")
@@ -161,8 +162,11 @@ def _write(contents: Any, path: Path) -> None:
             digest = _save(contents, file)
             write_sidecar(path, digest, *known)
     except BaseException:
-        if not path.exists():
-            sidecar(path).unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # what a failing disk keeps is harmless, and goes with the next prune
+            if not path.exists():
+                sidecar(path).unlink(missing_ok=True)
         raise
     if known:
         write_sidecar(path, digest)

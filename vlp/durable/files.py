@@ -140,10 +140,15 @@ def sync_tree(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in ``folder``; the caller holds the folder's lock."""
+    """Remove the temporary files that killed writers left in ``folder``; the caller holds the folder's lock.
+
+    Raises:
+        StorageError: if the disk does not allow it.
+    """
     for path in folder.glob(".*.tmp"):
         if _LEFTOVER.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+            with storage_errors(path):
+                path.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:
