@@ -178,19 +178,29 @@ def _built(encoder: VLEncoder, weights: Path | str | None) -> nn.ModuleDict:
         raise ValueError(
             f"{weights} has no pre-training heads, which probe pretraining asks; expected a .ckpt of train.py"
         )
-    _check_objective(record["objective"], f"{weights}, record, key objective")
-    return Bundle.from_config(record["objective"]).build(encoder, record.get("num_classes"))
+    try:
+        _check_objective(record["objective"])
+        return Bundle.from_config(record["objective"]).build(encoder, record.get("num_classes"))
+    except (ValueError, TypeError) as error:  # of what the record says, where a run's own config would be meant
+        raise ValueError(f"{weights}, record: {error}") from error
 
 
-def _check_objective(objective: Mapping[str, Any], where: str) -> None:
+def _check_objective(objective: Mapping[str, Any]) -> None:
     """Check what a checkpoint says of its objectives: it may build these, and nothing else that configs may."""
     parts = objective.get("parts")
-    described = parts.values() if isinstance(parts, Mapping) else [None]
-    if not all(isinstance(part, Mapping) and {"module", "weight"} <= part.keys() for part in described if part):
-        raise ValueError(f"{where}: found {shown(objective)}, expected combine and parts, each a module and its weight")
-    for at, target in targets(objective, where):
+    described = [part for part in parts.values() if part is not None] if isinstance(parts, Mapping) else [None]
+    if "combine" not in objective or not all(_is_part(part) for part in described):
+        raise ValueError(f"objective: found {shown(objective)}, expected combine and parts, each a module and a weight")
+    for at, target in targets(objective, "objective"):
         if is_shipped(target):
             check_class(target, OBJECTIVE_HOMES, at)
+
+
+def _is_part(part: Any) -> bool:
+    """Whether ``part`` describes an objective: what builds it, and the number its loss is multiplied by."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("module"), Mapping):
+        return False
+    return isinstance(part.get("weight"), int | float)
 
 
 def _given(weights: Path | str | None) -> Path:

@@ -90,7 +90,9 @@ def _check_shapes(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Ten
 
 def _advice(model: VLEncoder, found: dict[str, Tensor]) -> str:
     """Say with what arguments the model would probably fit."""
-    words, features = found.get(WORDS), found.get(FEATURES)
+    words, features = (found.get(name) for name in (WORDS, FEATURES))
+    if any(tensor is not None and tensor.ndim != 2 for tensor in (words, features)):
+        return ""
     if words is not None and words.shape[1] != model.width:
         sizes = [size for size in option_names("size") if read_option("size", size)["width"] == words.shape[1]]
         return f": the file's width is {words.shape[1]}, {'as in size=' + sizes[0] if sizes else 'which no size has'}"

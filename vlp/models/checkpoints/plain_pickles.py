@@ -1,7 +1,7 @@
-"""What a file of `torch.save` may hold, checked before it is unpickled: tensors and plain data, no larger than the file.
+"""What a file of `torch.save` may hold, checked before it is unpickled: tensors and plain data, not above its size.
 
-`torch.load` with ``weights_only`` runs no code of the file, but it may be told to allocate any amount of memory, and its
-messages advise to switch the check off. Here the pickles are read as a list of operations first, running none.
+`torch.load` with ``weights_only`` runs no code of the file, but it may be told to allocate any amount of memory, and
+its messages advise to switch the check off. Here the pickles are read as a list of operations first, running none.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def check_loaded(loaded: Any, size: int) -> None:
     seen: set[int] = set()
     level = [loaded]
     for _ in range(DEEPEST):
-        level = [value for value in level if id(value) not in seen and not isinstance(value, LEAVES)]
-        seen.update(map(id, level))
-        level = [child for value in level for child in _children(value, size)]
+        fresh = {id(value): value for value in level if id(value) not in seen and not isinstance(value, LEAVES)}
+        seen.update(fresh)
+        level = [child for value in fresh.values() for child in _children(value, size)]
         if not level:
             return
     raise NotPlainError(f"is nested deeper than {DEEPEST} levels")
