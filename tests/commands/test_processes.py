@@ -96,15 +96,14 @@ def test_a_signal_is_handed_on_to_the_child_which_the_terminal_does_not_reach(
 
 
 def test_a_child_of_another_process_of_the_sweep_gets_the_sweeps_signal(tmp_path: Path, own_handlers: None):
-    def work() -> None:
-        with pytest.raises(Stopped):
-            run_child(["-c", CHILD.format(here=str(tmp_path))], os.environ)
-
+    statuses: list[int] = []
+    arguments = ["-c", CHILD.format(here=str(tmp_path))]
     once_ready(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with suppress(Stopped), stopping.deferring(), stopping_together():
-        worker = threading.Thread(target=work)
+        worker = threading.Thread(target=lambda: statuses.append(run_child(arguments, os.environ)))
         worker.start()
         worker.join(timeout=60)
+        assert statuses == [128 + signal.SIGTERM]
         sweep = running()
         assert sweep is not None
         assert sweep.stopped == signal.SIGTERM

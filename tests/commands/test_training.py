@@ -25,13 +25,18 @@ trainer: {max_steps: 2, val_check_interval: 2, accelerator: cpu}
 PROBE = ("weights=recipe:quick", "size=nano", "dataset.size=8", "trainer.accelerator=cpu")
 
 
-@pytest.fixture
-def recipe(in_temporary_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """Write a recipe and a size that train in a moment, and train in this process; return what was trained."""
+def write_recipe(folder: Path) -> None:
+    """Write a recipe and a size that train in a moment into ``folder/mine``."""
     nano = read_option("size", "tiny") | {"name": "nano", "width": 16, "heads": 2, "feed_forward": 32, "layers": 1}
     for group, name, text in [("experiment", "quick", QUICK), ("size", "nano", json.dumps(nano))]:
-        (in_temporary_folder / "mine" / group).mkdir(parents=True)
-        (in_temporary_folder / "mine" / group / f"{name}.yaml").write_text(text)
+        (folder / "mine" / group).mkdir(parents=True)
+        (folder / "mine" / group / f"{name}.yaml").write_text(text)
+
+
+@pytest.fixture
+def recipe(in_temporary_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """Write the recipe, and train in this process; return what was trained."""
+    write_recipe(in_temporary_folder)
     trained: list[Plan] = []
 
     def train(plan: Plan, environment: dict[str, str]) -> Path:

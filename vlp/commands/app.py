@@ -66,6 +66,7 @@ def run(entry: str) -> None:
         with _raising_errors(), checking_hydra():
             hydra.main(config_path="pkg://vlp.conf", config_name=entry, version_base="1.3")(task)()
         task.finish()
+        stopping.release()
     except Stopped as stopped:
         sys.exit(end_stopped(stopped))
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line of it
@@ -121,10 +122,7 @@ class Task:
         if self.full_error is not None:
             environment[FULL_ERROR] = self.full_error
         environment |= devices_for(HydraConfig.get().job.num, environment)
-        try:
-            folder = carry_out_in_child(plan, environment)
-        except Stopped as stopped:  # the sweeper ends the sweep, once all its cells have ended
-            raise CellError(str(stopped)) from None
+        folder = carry_out_in_child(plan, environment)
         if plan.entry == "probe":
             link_cell(folder, Path(plan.run_dir))
         return folder

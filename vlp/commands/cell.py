@@ -104,6 +104,7 @@ def main(path: Path) -> int:
     with leading(path.parent):
         try:
             carry_out(Plan.load(path))
+            stopping.release()
         except Stopped as stopped:
             return leave_stopped(stopped)
         except Exception as error:  # noqa: BLE001 - handed to the process that waits for this one

@@ -51,7 +51,7 @@ def carry_out_in_child(plan: Plan, environment: Mapping[str, str]) -> Path:
     """Do what ``plan`` says in a fresh process, unless it is a finished cell; return the folder of its results.
 
     Raises:
-        CellError: if it failed.
+        CellError: if it failed, or was stopped as part of a sweep.
         Stopped: if this process was told to stop, when the child has saved what it can.
     """
     if plan.entry == "probe" and (finished := finished_cell(plan)):
@@ -64,6 +64,8 @@ def carry_out_in_child(plan: Plan, environment: Mapping[str, str]) -> Path:
             status = run_child(["-m", "vlp.commands.cell", str(path)], {**environment, PARENT: str(os.getpid())})
         except Stopped as stopped:
             raise Stopped(stopped.reason, _checkpoint(plan)) from None
+        if plan.entry == "probe" and not plan.force and store_of(plan).is_finished(plan.cell):
+            return store_of(plan).path(plan.cell)  # whatever hit its process after that
         if said.is_file():
             raise CellError(said.read_text("utf-8"))
         if status != 0:

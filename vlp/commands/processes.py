@@ -92,7 +92,7 @@ def run_child(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     until it calls `vlp.durable.stopping.install`.
 
     Raises:
-        Stopped: when the child has ended, if this process was told to stop.
+        Stopped: when the child has ended, if this process was told to stop and nothing above defers that.
     """
     with deferring():
         with blocked():

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,10 +111,10 @@ def watching(trainer: pl.Trainer) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        culprit = watch.culprit(str(error))
-        if culprit is None:
+        told = watch.told(error)
+        if told is error:
             raise
-        raise RankError(culprit) from error
+        raise told from error
     except stopping.Stopped:
         watch.end()
         raise
@@ -147,19 +148,27 @@ class RankWatch:
                 child.wait(OWN_WORDS_S)
             child.kill()
 
-    def culprit(self, error: str) -> str | None:
-        """Return what another rank died of, where ``error`` of this one comes of that; None where it is its own."""
+    def told(self, error: Exception) -> Exception:
+        """Return what to tell of an ``error`` of this process: itself, with what others died of, or the death it is of.
+
+        An error that others have just the same is told once.
+        """
         self.is_over.set()
-        if not _LOST_CONNECTION.search(error):
-            return None
+        deaths = [words for words in self._deaths() if str(error) not in words]
+        if deaths and _LOST_CONNECTION.search(str(error)):
+            return RankError(deaths[0])
+        for words in deaths:
+            error.add_note(f"({words})")
+        return error
+
+    def _deaths(self) -> Iterator[str]:
+        """Yield how the others died, unless they only lost their connection; wait for it a little."""
+        deadline = time.monotonic() + OWN_WORDS_S
         for rank, child in enumerate(self.children, start=1):
-            try:
-                status = child.wait(OWN_WORDS_S)
-            except subprocess.TimeoutExpired:
-                continue
-            if status != 0 and not self._lost_connection(rank):
-                return self._death(rank, status)
-        return None
+            with suppress(subprocess.TimeoutExpired):
+                status = child.wait(max(0, deadline - time.monotonic()))
+                if status != 0 and not self._lost_connection(rank):
+                    yield self._death(rank, status)
 
     def _wait(self, rank: int, child: subprocess.Popen[bytes]) -> None:
         status = child.wait()

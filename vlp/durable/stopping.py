@@ -79,6 +79,13 @@ def install() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, caught_signals())
 
 
+def release() -> None:
+    """Have signals end this process again as they end any: what it had to do is done."""
+    if is_installed():
+        for number in caught_signals():
+            signal.signal(number, signal.SIG_DFL)
+
+
 def is_installed() -> bool:
     """Whether our handlers are in place in this process."""
     return signal.getsignal(signal.SIGTERM) is _receive
@@ -108,6 +115,8 @@ def note(reason: str) -> None:
 def deferring() -> Iterator[None]:
     """Have signals noted instead of raised inside the block; what was noted and not seen to is raised at its end.
 
+    A block inside another one leaves that to the outer one.
+
     Raises:
         Stopped: if something was noted and the block ended well.
     """
@@ -116,7 +125,7 @@ def deferring() -> Iterator[None]:
         yield
     finally:
         _state.deferred -= 1
-    if _state.noted is not None:
+    if _state.noted is not None and not _state.deferred:
         raise Stopped(_state.noted)
 
 
