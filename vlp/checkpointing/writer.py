@@ -162,9 +162,7 @@ def _write(contents: Any, path: Path) -> None:
             digest = _save(contents, file)
             write_sidecar(path, digest, *known)
     except BaseException:
-        with contextlib.suppress(
-            OSError
-        ):  # what a failing disk keeps is harmless, and goes with the next prune
+        with contextlib.suppress(OSError):  # what a failing disk keeps is harmless, and goes with the next prune
             if not path.exists():
                 sidecar(path).unlink(missing_ok=True)
         raise
