@@ -114,18 +114,20 @@ def test_the_newest_are_kept_and_the_best_one(tmp_path: Path):
     assert (tmp_path / "mine.ckpt").exists()
 
 
-def test_the_last_one_is_kept_though_others_have_a_higher_step(tmp_path: Path):
-    generations = written(tmp_path, 150, 100, 50)
+def test_those_ahead_of_the_last_one_neither_count_nor_go(tmp_path: Path):
+    generations = written(tmp_path, 150, 200, 50, 100)
     generations.prune(keep=1)
-    assert steps(generations) == [150, 50]
+    assert steps(generations) == [200, 150, 100]
 
 
-def test_those_of_an_earlier_run_go_and_do_not_count(tmp_path: Path):
-    generations = written(tmp_path, 200, 250)
-    foreign = generations.all()
-    written(tmp_path, 50, 100)
-    generations.prune(keep=2, foreign=foreign)
-    assert steps(generations) == [100, 50]
+def test_where_the_links_were_copied_as_files_the_newest_are_kept(tmp_path: Path):
+    generations = written(tmp_path, 50, 100, 150)
+    content = (tmp_path / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").unlink()
+    (tmp_path / "last.ckpt").write_bytes(content)
+    generations.prune(keep=2)
+    assert steps(generations) == [150, 100]
+    assert (tmp_path / "last.ckpt").read_bytes() == content
 
 
 def test_keeping_none_is_refused(tmp_path: Path):

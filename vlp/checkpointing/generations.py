@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
 from pathlib import Path
 
 from vlp.checkpointing.writer import CheckpointWriter, verify
@@ -69,12 +68,13 @@ class Generations:
         link = self.folder / f"{name}.ckpt"
         return link.resolve() if link.is_file() else None
 
-    def prune(self, keep: int, foreign: Collection[Path] = ()) -> None:
-        """Remove all but the newest ``keep`` checkpoints, never one that ``last.ckpt`` or ``best.ckpt`` leads to.
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` checkpoints up to that of ``last.ckpt``; never the one of ``best.ckpt``.
+
+        Those of higher steps neither count nor go: the run went on from an earlier one, and will write them again.
 
         Args:
             keep: how many stay, 1 or more.
-            foreign: checkpoints of an earlier run, which do not count among those and go.
 
         Raises:
             ValueError: if ``keep`` is below 1.
@@ -82,10 +82,10 @@ class Generations:
         """
         if keep < 1:
             raise ValueError(f"keep={keep}: expected 1 or more")
-        own = [path for path in self.all() if path not in foreign]
-        pointed = {self.target(LAST), self.target(BEST)}
-        for path in sorted({*own[keep:], *foreign}, key=_step):
-            if path.resolve() not in pointed:
+        found, last, best = self.all(), self.target(LAST), self.target(BEST)
+        ahead = next((index for index, path in enumerate(found) if path.resolve() == last), 0)
+        for path in reversed(found[ahead + keep :]):
+            if path.resolve() != best:
                 CheckpointWriter().remove_checkpoint(path)
         self._remove_orphans()
 
