@@ -52,6 +52,12 @@ def test_a_paired_difference_stands_to_zero(value: float, half: float | None, st
     assert stand_to_zero(record(row("model", "bits", value, half))) is standing
 
 
+def test_the_mean_over_prober_seeds_is_compared_and_no_single_one():
+    rows = [row("model", "accuracy", value, prober_seed=seed) for value, seed in ((0.6, 0), (0.7, None), (0.8, 1))]
+    (found,) = measurements(records(TRAINED, rows))
+    assert found.model == records(TRAINED, rows)[1]
+
+
 def test_rows_that_differ_by_condition_alone_are_one_measurement():
     rows = [row(c, "nmi", 0.5, stage="joint", layer=layer) for layer in (1, 2) for c in ("shuffled", "model", "own")]
     found = measurements(records(NMI, rows))

@@ -73,6 +73,12 @@ def test_two_rows_of_the_same_thing_are_refused(tmp_path: Path):
     assert str(caught.value).startswith("two rows say the same thing: model=uniter")
 
 
+def test_a_mean_stands_beside_what_each_prober_seed_found(tmp_path: Path):
+    lines = table(tmp_path, *(replace(ROW, prober_seed=seed) for seed in (None, 0, 1))).read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in lines[1:]] == ["", "0", "1"]
+    assert [record.prober_seed for record in read_results(tmp_path / "results.csv")] == [None, 0, 1]
+
+
 def test_a_probe_without_rows_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"^probe nmi gave no rows for uniter on scenes$"):
         table(tmp_path)

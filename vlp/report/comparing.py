@@ -73,7 +73,7 @@ class Place(NamedTuple):
     head: int | None
 
 
-_TELLING = ("size", "weights", "dataset", "prober", "seed", "prober_seed")
+_TELLING = ("size", "weights", "dataset", "prober", "seed")
 
 NOWHERE = Place("", "", "", None, None)
 
@@ -133,10 +133,13 @@ def subject_of(record: Record) -> Subject:
 def measurements(records: Iterable[Record]) -> list[Measurement]:
     """Gather rows that differ by condition only, in order of first appearance.
 
-    A control given for no place (``chance``) stands beside every place of its quantity.
+    A control given for no place (``chance``) stands beside every place of its quantity. What single prober seeds found
+    is left to the table: the mean over them is what is compared.
     """
     table: dict[tuple[Subject, Quantity], dict[Place, dict[str, Record]]] = {}
     for record in records:
+        if record.prober_seed is not None:
+            continue
         quantity = Quantity(record.metric, record.label, record.parameter)
         place = Place(record.stage, record.query, record.key, record.layer, record.head)
         places = table.setdefault((subject_of(record), quantity), {})

@@ -189,7 +189,6 @@ _WORD_COLUMNS: dict[str, Callable[[Measurement], str]] = {
     "layer": lambda each: "" if each.place.layer is None else str(each.place.layer),
     "head": lambda each: "" if each.place.head is None else str(each.place.head),
     "seed": lambda each: str(each.subject.seed),
-    "prober seed": lambda each: "" if each.subject.prober_seed is None else str(each.subject.prober_seed),
 }
 _OF_ONE = ("measured", "label", "parameter", "stream", "layer", "head")
 

@@ -56,7 +56,7 @@ def _figure(key: tuple[str, ...], found: Sequence[Measurement]) -> Figure:
 
 
 def _layer_panels(found: Sequence[Measurement], shown: Measure) -> list[LinePanel]:
-    """Return a panel a stream and subject; prober seeds of one subject stand in one panel."""
+    """Return a panel a stream and subject; seeds of one subject stand in one panel."""
     names = short_names(_seedless(each.subject) for each in found)
     panels: dict[str, list[Measurement]] = {}
     for each in found:
@@ -147,7 +147,7 @@ _KINDS: dict[str, tuple[Callable[[Sequence[Measurement], Measure], Sequence[Pane
 
 
 def _seedless(subject: Subject) -> Subject:
-    return replace(subject, seed=0, prober_seed=None)
+    return replace(subject, seed=0)
 
 
 def _titled(*parts: str) -> str:

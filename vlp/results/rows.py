@@ -32,6 +32,7 @@ class Row:
         parameter: what the probe varied, ``threshold=0.5``.
         ci_low: lower end of the 95 % interval; given together with ``ci_high``.
         ci_high: its upper end.
+        prober_seed: of the prober that found it; None for the mean over prober seeds, and where none is trained.
     """
 
     condition: str
@@ -47,6 +48,7 @@ class Row:
     parameter: str = ""
     ci_low: float | None = None
     ci_high: float | None = None
+    prober_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class Subject:
     probe: str
     prober: str
     seed: int
-    prober_seed: int | None = None
 
 
 @dataclass(frozen=True)
