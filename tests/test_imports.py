@@ -21,11 +21,13 @@ LAYERS = (
     {"metrics"},
     {"objectives"},
     {"results"},
+    {"published"},
     {"nonfinite"},
     {"pretraining"},
     {"probes", "finetuning", "monitoring", "checkpointing"},
     {"report"},
     {"commands"},
+    {"reproduce"},
 )
 HEAVY = {
     "torch",

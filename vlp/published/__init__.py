@@ -1,0 +1,28 @@
+"""What the papers printed and claim, and how rows measured here stand beside it."""
+
+from vlp.published.beside import CellBeside, Measured, Setting, TableBeside, stand_beside
+from vlp.published.claims import Claim, claims
+from vlp.published.registry import ARTEFACTS, Judgement, judge, tables_beside
+from vlp.published.tables import PAPERS, PublishedCell, PublishedTable, artefact_names, load
+from vlp.published.verdicts import Part, Verdict
+
+__all__ = [
+    "ARTEFACTS",
+    "PAPERS",
+    "CellBeside",
+    "Claim",
+    "Judgement",
+    "Measured",
+    "Part",
+    "PublishedCell",
+    "PublishedTable",
+    "Setting",
+    "TableBeside",
+    "Verdict",
+    "artefact_names",
+    "claims",
+    "judge",
+    "load",
+    "stand_beside",
+    "tables_beside",
+]

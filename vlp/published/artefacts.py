@@ -1,0 +1,82 @@
+"""What it takes to stand measured rows in a printed table: plain data, one `Artefact` a table or figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vlp.published.verdicts import Part
+from vlp.results import Record
+
+Words = Mapping[str, str | int | None]
+"""Columns of ``results.csv`` and what stands in them."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which row of ``results.csv`` stands beside a printed number.
+
+    Args:
+        columns: what its columns hold.
+        layer: the layer as printed, from 1; None where the number is of no layer.
+        depth: how many layers the paper's model has, among which ``layer`` counts.
+    """
+
+    columns: Words = field(default_factory=dict)
+    layer: int | None = None
+    depth: int | None = None
+
+    def __or__(self, other: Query) -> Query:
+        """Return both together; where they differ, ``other``."""
+        layer = self.layer if other.layer is None else other.layer
+        depth = self.depth if other.depth is None else other.depth
+        return Query({**self.columns, **other.columns}, layer, depth)
+
+    def under(self, condition: str) -> Query:
+        """Return the query for the same number of a control."""
+        return self | Query({"condition": condition})
+
+
+Test = Callable[["Artefact", Sequence[Record]], list[list[Part]]]
+"""Takes a claim apart: for each of its sides, what was compared; rows are those of one `Setting`."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the paper measured with, as words: ``Flickr30k Entities``, ``released UNITER-base and LXMERT-base``."""
+
+    dataset: str
+    data: str
+    weights: str
+    size: str = "base"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A printed table or figure that can be measured here.
+
+    Args:
+        name: ``<paper>/<artefact>``.
+        experiment: the option of ``conf/experiment`` that measures it.
+        setup: what the paper measured with.
+        common: what holds for every number.
+        rows: a query for each printed row head.
+        columns: a query for each printed column head; a number is looked up by all three.
+        remarks: what is to be known of the comparison, whatever was run.
+        claims: how claims of the paper, by their id, are tested on these rows.
+    """
+
+    name: str
+    experiment: str
+    setup: Setup
+    common: Query
+    rows: Mapping[str, Query]
+    columns: Mapping[str, Query]
+    remarks: tuple[str, ...] = ()
+    claims: Mapping[str, Test] = field(default_factory=dict)
+
+    def query(self, row: str, column: str) -> Query | None:
+        """Return where the number under these heads is looked up; None where the paper's model has no such layer."""
+        query = self.common | self.rows[row] | self.columns[column]
+        is_beyond = query.layer is not None and query.depth is not None and query.layer > query.depth
+        return None if is_beyond else query

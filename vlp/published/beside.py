@@ -1,0 +1,174 @@
+"""Standing measured rows beside printed numbers, and saying what is not comparable and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from vlp.published.artefacts import Artefact, Query
+from vlp.published.tables import PublishedCell, PublishedTable, load
+from vlp.results import Record
+
+GENERATED = "scenes"
+
+
+class Setting(NamedTuple):
+    """What all numbers of one comparison share."""
+
+    dataset: str
+    size: str
+    is_random: bool
+
+    @property
+    def words(self) -> str:
+        """The setting for a reader: ``scenes, tiny``."""
+        return ", ".join([self.dataset, self.size, *(["random weights"] if self.is_random else [])])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured number, as stored or in a printed unit.
+
+    Args:
+        value: the number; the mean where several seeds were run.
+        low: lower end of its interval, None where a row has none; the lowest of several seeds.
+        high: the upper end; the highest of several seeds.
+        n: items behind it, the fewest of several seeds.
+        num_seeds: runs that differ by seed or weights.
+        num_prober_seeds: seeds of the prober in each; 0 where nothing was trained.
+        layer: the layer it was looked up at, from 1.
+        depth: how many layers were measured.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    num_seeds: int
+    num_prober_seeds: int = 0
+    layer: int | None = None
+    depth: int | None = None
+
+    def times(self, scale: float) -> Measured:
+        """Return the number in another unit."""
+        low, high = (None if end is None else end * scale for end in (self.low, self.high))
+        seeds = (self.n, self.num_seeds, self.num_prober_seeds, self.layer, self.depth)
+        return Measured(self.value * scale, low, high, *seeds)
+
+
+@dataclass(frozen=True)
+class CellBeside:
+    """A printed number, ours in its unit (None where it was not measured), and what is to be known of the pair."""
+
+    printed: PublishedCell
+    ours: Measured | None
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableBeside:
+    """A printed table with the numbers measured in one setting, and why they cannot be compared as they stand."""
+
+    artefact: Artefact
+    printed: PublishedTable
+    setting: Setting
+    cells: tuple[CellBeside, ...]
+    reasons: tuple[str, ...]
+
+    def find(self, row: str, column: str) -> CellBeside | None:
+        """Return the cell under these heads."""
+        heads = (row, column)
+        return next((cell for cell in self.cells if (cell.printed.row, cell.printed.column) == heads), None)
+
+
+def stand_beside(artefact: Artefact, records: Iterable[Record]) -> list[TableBeside]:
+    """Return the printed table beside ``records``, once for every setting in which a number of it was measured."""
+    table = load(artefact.name)
+    tables = []
+    for setting, found in by_setting(records).items():
+        cells = tuple(_beside(artefact, cell, found) for cell in table.cells)
+        if any(cell.ours is not None for cell in cells):
+            reasons = tuple(_reasons(artefact, setting, cells, found))
+            tables.append(TableBeside(artefact, table, setting, cells, reasons))
+    return tables
+
+
+def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Return rows by what a comparison must not mix."""
+    groups: dict[Setting, list[Record]] = {}
+    for record in records:
+        groups.setdefault(Setting(record.dataset, record.size, record.weights == "random"), []).append(record)
+    return groups
+
+
+def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
+    """Return the number that ``query`` asks for, None where no row fits.
+
+    A printed layer is looked up at the same relative depth (`relative_layer`); of prober seeds, the mean row counts.
+    Rows that differ by seed or weights are averaged; their intervals are spanned, which is wider than that of the mean.
+    """
+    fitting = [record for record in records if all(getattr(record, name) == it for name, it in query.columns.items())]
+    layer = depth = None
+    if query.layer is not None:
+        depth = max((record.layer for record in fitting if record.layer), default=None)
+        layer = relative_layer(query.layer, query.depth or query.layer, depth) if depth else None
+    at_place = [record for record in fitting if record.layer == layer and (query.layer is None or depth)]
+    means = [record for record in at_place if record.prober_seed is None]
+    if not means:
+        return None
+    ends = [(record.ci_low, record.ci_high) for record in means]
+    lows, highs = ([end for end in side if end is not None] for side in zip(*ends, strict=True))
+    has_all = len(lows) == len(means)
+    return Measured(
+        value=fmean(record.value for record in means),
+        low=min(lows) if has_all else None,
+        high=max(highs) if has_all else None,
+        n=min(record.n for record in means),
+        num_seeds=len({(record.seed, record.weights) for record in means}),
+        num_prober_seeds=len({record.prober_seed for record in at_place} - {None}),
+        layer=layer,
+        depth=depth,
+    )
+
+
+def relative_layer(layer: int, depth: int, our_depth: int) -> int:
+    """Return our layer at the depth of a printed one: first to first, last to last, between in proportion.
+
+    >>> [relative_layer(layer, 12, 4) for layer in (1, 5, 12)]
+    [1, 2, 4]
+    """
+    if depth == our_depth:
+        return layer
+    share = (layer - 1) / (depth - 1) if depth > 1 else 1.0
+    return 1 + round(share * (our_depth - 1))
+
+
+def _beside(artefact: Artefact, cell: PublishedCell, records: Sequence[Record]) -> CellBeside:
+    query = artefact.query(cell.row, cell.column)
+    found = None if query is None else look_up(query, records)
+    ours = None if found is None else found.times(cell.scale)
+    remarks = [cell.remark] if cell.remark else []
+    if query is not None and ours is not None and ours.layer is not None and ours.depth != query.depth:
+        remarks.append(f"ours is layer {ours.layer} of {ours.depth}, for layer {query.layer} of {query.depth}")
+    return CellBeside(cell, ours, tuple(remarks))
+
+
+def _reasons(
+    artefact: Artefact, setting: Setting, cells: Sequence[CellBeside], records: Sequence[Record]
+) -> Iterator[str]:
+    setup = artefact.setup
+    if setting.dataset == GENERATED:
+        world = "a generated world of drawn shapes and templated captions"
+        yield f"Data: {setting.dataset} is {world}; the paper has {setup.data}."
+    elif setting.dataset != setup.dataset:
+        yield f"Data: measured on {setting.dataset}; the paper has {setup.data}."
+    models = {str(artefact.columns[cell.printed.column].columns.get("model")) for cell in cells if cell.ours}
+    used = sorted({f"{record.model} {record.weights}" for record in records if record.model in models})
+    yield f"Weights: {', '.join(used)}; the paper has {setup.weights}."
+    if setting.size != setup.size:
+        yield f"Size: models here are {setting.size}, the paper's are {setup.size}."
+    if any(cell.ours is not None and cell.ours.layer is not None for cell in cells):
+        yield "Layers: a printed layer stands beside ours at the same relative depth, first to first and last to last."
+    yield from artefact.remarks

@@ -1,0 +1,84 @@
+"""Which tables and figures can be measured here, and what they say of the papers' claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vlp.published.artefacts import Artefact
+from vlp.published.beside import Setting, TableBeside, by_setting, stand_beside
+from vlp.published.claims import Claim, claims
+from vlp.published.value_table3 import TABLE3
+from vlp.published.verdicts import Part, Verdict, of_claim
+from vlp.results import Record
+
+ARTEFACTS: dict[str, Artefact] = {artefact.name: artefact for artefact in (TABLE3,)}
+"""Tables and figures with an experiment, by name, in the papers' order."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was measured says of a claim; ``setting`` is None where nothing was."""
+
+    claim: Claim
+    setting: Setting | None
+    verdict: Verdict
+    reason: str
+    parts: tuple[Part, ...] = ()
+
+
+def tables_beside(records: Sequence[Record]) -> list[TableBeside]:
+    """Return every printed table of which ``records`` hold a number, beside them."""
+    return [table for artefact in ARTEFACTS.values() for table in stand_beside(artefact, records)]
+
+
+def judge(records: Sequence[Record], papers: Iterable[str]) -> list[Judgement]:
+    """Return one judgement a claim of ``papers`` and setting it was tested in; one that says why where in none."""
+    return [
+        judgement
+        for paper in papers
+        for claim in claims(paper)
+        for judgement in _tested(claim, records) or [_untested(claim)]
+    ]
+
+
+def _tested(claim: Claim, records: Sequence[Record]) -> list[Judgement]:
+    tests = [
+        (artefact, artefact.claims[claim.claim_id])
+        for artefact in ARTEFACTS.values()
+        if artefact.name in claim.artefacts and claim.claim_id in artefact.claims
+    ]
+    return [
+        _judgement(claim, setting, sides)
+        for setting, rows in by_setting(records).items()
+        if any(sides := [side for artefact, test in tests for side in test(artefact, rows)])
+    ]
+
+
+def _judgement(claim: Claim, setting: Setting, sides: list[list[Part]]) -> Judgement:
+    verdict = of_claim(sides)
+    parts = tuple(part for side in sides for part in side)
+    if setting.is_random:
+        return Judgement(claim, setting, Verdict.NOT_TESTABLE, "the weights are random: this is a control", parts)
+    return Judgement(claim, setting, verdict, _reason(verdict, sides), parts)
+
+
+def _reason(verdict: Verdict, sides: Sequence[Sequence[Part]]) -> str:
+    """Return why: the parts that decided it, or why none did."""
+    parts = [part for side in sides for part in side]
+    telling = [part for part in parts if part.verdict is verdict]
+    if verdict is Verdict.AGREES:
+        return f"{len(telling)} of {len(parts)} comparisons agree, none disagrees"
+    named = "; ".join(f"{part.what}: {part.found} ({part.reason})" for part in telling[:2])
+    more = f"; and {len(telling) - 2} more" if len(telling) > 2 else ""
+    unmeasured = "one side of the claim was not measured" if not all(sides) else ""
+    return f"{named}{more}" if telling else unmeasured
+
+
+def _untested(claim: Claim) -> Judgement:
+    missing = [name for name in claim.artefacts if name not in ARTEFACTS]
+    if len(missing) == len(claim.artefacts):
+        reason = f"no experiment yet for {', '.join(missing)}"
+    else:
+        reason = f"not measured in these runs; it takes {', '.join(set(claim.artefacts) & set(ARTEFACTS))}"
+    return Judgement(claim, None, Verdict.NOT_TESTABLE, reason)
