@@ -103,6 +103,7 @@ def watching(trainer: pl.Trainer) -> Iterator[None]:
         start = launcher._call_children_scripts
 
         def start_and_watch() -> None:
+            _keep_threads(trainer)
             start()
             watch.start(launcher.procs)
             launcher.procs = []  # else Lightning's observer would kill this process, and say nothing
@@ -120,6 +121,17 @@ def watching(trainer: pl.Trainer) -> Iterator[None]:
         raise
     finally:
         watch.is_over.set()
+
+
+def _keep_threads(trainer: pl.Trainer) -> None:
+    """Give each process on a processor the threads that one alone has: the last digits of a product depend on them.
+
+    Lightning would divide them among the processes. A number in ``OMP_NUM_THREADS`` is the user's and stays.
+    """
+    import torch
+
+    if trainer.strategy.root_device.type == "cpu":
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
 class RankWatch:
