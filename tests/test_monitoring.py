@@ -1,3 +1,4 @@
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
@@ -6,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from tests.data.worlds import BAD, HandMade, Overflowing
 from vlp.data import loading
@@ -183,6 +185,33 @@ def test_any_number_of_processes_looks_at_the_same_pairs(world_size, num_samples
             curves.on_validation_batch_end(trainer, module, None, batch, batch_idx)
     expected = {8: 8, 9: 12, 100: 22}[num_samples]
     assert sorted(looked_at) == sorted(f"sample{index}" for index in range(expected))
+
+
+def held_out_on(world_size, size, tasks):
+    """Return what is logged of ``size`` held-out pairs on one process or two."""
+    module = pretraining(combine="sample" if tasks else "sum")
+    data = PretrainingData(HandMade(24), HandMade(size), open_tokenizer(), module.corruptions, tasks, batch_size=4)
+    strategy = DDPStrategy(start_method="fork", timeout=timedelta(seconds=60)) if world_size > 1 else "auto"
+    options = {"logger": False, "enable_checkpointing": False, "devices": world_size, "strategy": strategy, **QUIET}
+    (logged,) = pl.Trainer(callbacks=[HeldOutCurves(8)], **options).validate(module, data, verbose=False)
+    return logged
+
+
+@pytest.mark.parametrize("tasks", [{}, {"mlm": 2.0, "itm": 1.0}])
+@pytest.mark.parametrize("size", [22, 13, 3])  # 6, 4 and 1 batches, the last one partial
+def test_two_processes_log_what_one_does_to_the_last_digit(size, tasks):
+    alone = held_out_on(1, size, tasks)
+    assert len(alone) == 11
+    assert held_out_on(2, size, tasks) == alone
+
+
+def test_training_goes_on_where_a_process_has_no_held_out_batch(tmp_path):
+    module = pretraining()
+    strategy = DDPStrategy(start_method="fork", timeout=timedelta(seconds=60), find_unused_parameters=True)
+    options = {"max_steps": 2, "val_check_interval": 1, "logger": False, "enable_checkpointing": False, "devices": 2}
+    trainer = pl.Trainer(callbacks=[HeldOutCurves(8)], strategy=strategy, **options, **QUIET)
+    trainer.fit(module, pairs_for(module, 24, HandMade(3)))
+    assert trainer.callback_metrics["val/loss"].isfinite()
 
 
 def test_a_pair_whose_states_are_not_finite_has_no_place_in_the_mean():
