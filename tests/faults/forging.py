@@ -79,15 +79,23 @@ def tensor(numel: Any, size: tuple[int, ...], stride: tuple[int, ...] = (1,), of
     return Call(torch._utils._rebuild_tensor_v2, Storage(numel), offset, size, stride, False, {})
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined] # the one in Python: the other refuses what is no pickle
+class Pickler(pickle._Pickler):  # type: ignore[name-defined] # the one in Python: the other refuses what is no pickle
+    """Pickles `Storage` as a reference to a storage; before torch 1.6 these had one part more."""
+
+    legacy = False
+
     def persistent_id(self, value: Any) -> Any:
-        return ("storage", torch.FloatStorage, value.key, "cpu", value.numel) if isinstance(value, Storage) else None
+        if not isinstance(value, Storage):
+            return None
+        return ("storage", torch.FloatStorage, value.key, "cpu", value.numel, *([None] if self.legacy else []))
 
 
-def pickled(value: Any) -> bytes:
+def pickled(value: Any, legacy: bool = False) -> bytes:
     """Return a pickle in which `Storage` stands for storages."""
     buffer = io.BytesIO()
-    _Pickler(buffer, 2).dump(value)
+    pickler = Pickler(buffer, 2)
+    pickler.legacy = legacy
+    pickler.dump(value)
     return buffer.getvalue()
 
 

@@ -69,7 +69,11 @@ def _refused() -> Iterator[tuple[str, Use, tuple[str, ...]]]:
     for name, forge in CHECKPOINTS.items():
         yield f"checkpoint: {name}", partial(_load, forge), ()
     for name, changes in RECORDS.items():
-        yield f"checkpoint's record: {name}", partial(_build_heads, changes), ()
+        yield (
+            f"checkpoint's record: {name}",
+            partial(_build_heads, changes),
+            (changes.get("tokenizer", "hostile.ckpt"),),
+        )
     for name, content in IMAGES.items():
         yield f"image: {name}", partial(_read_image, content), ()
     for name, line in LINES.items():
@@ -132,7 +136,7 @@ def _zip(value: Any) -> Use:
 
 
 def _legacy(value: Any) -> Use:
-    return lambda file: forging.forge_legacy(file, forging.pickled(value))
+    return lambda file: forging.forge_legacy(file, forging.pickled(value, legacy=True))
 
 
 def _safetensors(header: bytes) -> Use:
@@ -218,7 +222,7 @@ def _build_heads(changes: dict[str, Any], folder: Path) -> object:
     record = {"objective": {"combine": "sum", "parts": {"mlm": {"module": MLM, "weight": 1.0}}}, **changes}
     forging.write_checkpoint(file, encoder.state_dict(), record)
     if "tokenizer" in changes:
-        return open_tokenizer(load_plain(file)["vlp"]["tokenizer"].format(folder=folder), is_asked=False)
+        return open_tokenizer(load_plain(file)["vlp"]["tokenizer"], is_asked=False)
     return trained_heads(encoder, file)
 
 
@@ -241,8 +245,8 @@ RECORDS: dict[str, dict[str, Any]] = {
     "no parts": {"objective": {"combine": "sum"}},
     "parts that are none": {"objective": {"combine": "sum", "parts": {"mlm": [1]}}},
     "heads that the file lacks": {},
-    "a tokenizer to be fetched": {"tokenizer": "{folder}someone/model"},
-    "a tokenizer that is a device": {"tokenizer": "{folder}/../../dev/zero"},
+    "a tokenizer to be fetched": {"tokenizer": "someone/model"},
+    "a tokenizer that is a device": {"tokenizer": "/dev/zero"},
 }
 
 # Images

@@ -132,8 +132,10 @@ def load_plain(file: Path) -> Any:
         loaded = _load_zip(file) if is_zip else _load_legacy(file)
         check_loaded(loaded, file.stat().st_size)
     except NotPlainError as error:
-        raise ValueError(f"{file} {error}") from error
-    except DAMAGED as error:
+        raise ValueError(f"{file} {printable(str(error))}") from error
+    except (OSError, *DAMAGED) as error:
+        if isinstance(error, OSError) and error.filename is not None:  # others name no file: a place before its start
+            raise
         raise ValueError(f"{file} is cut short or damaged: {_one_line(error)}") from error
     return loaded
 
