@@ -15,7 +15,7 @@ from tests.faults.commands import RUN, Command, go_on, prepare, status_of, steps
 
 GROUP = "ranks"
 SIGTERM, SIGINT, SIGKILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
-TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=40")
 WITHIN_S = 60
 """A rank that dies takes the run down within a minute."""
 
