@@ -77,7 +77,7 @@ class Data(pl.LightningDataModule):
 def saving(run_dir: Path, **options: Any) -> SaveCheckpoints:
     """Return our callback, which writes below ``run_dir``; ``on_error`` is the writer's."""
     writer = CheckpointWriter(options.pop("on_error", "stop"))
-    table = MetricsFile(run_dir / "metrics.csv", options.pop("rows", 0))
+    table = MetricsFile(run_dir / "metrics.csv", options.pop("rows", 0), writer.as_told)
     chosen = {"every_n_steps": 2, "keep": 2, "monitor": "val/loss", **options}
     return SaveCheckpoints(run_dir / "checkpoints", writer, table, **chosen)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlp.checkpointing.metrics_file import KEPT_IN_MEMORY, MetricsFile, read_rows
+from vlp.checkpointing.metrics_file import MetricsFile, read_rows
 
 
 def written(path: Path, *rows: dict[str, float], keep: int = 0) -> MetricsFile:
@@ -64,12 +64,3 @@ def test_fewer_lines_than_the_checkpoint_comes_after_are_told(tmp_path: Path, ca
     written(path, {"a": 1})
     assert MetricsFile(path, keep=5).rows == 1
     assert caplog.messages == [f"{path} holds 1 lines, the checkpoint was written after 5"]
-
-
-def test_lines_are_written_now_and_then_without_being_asked_to(tmp_path: Path):
-    path = tmp_path / "metrics.csv"
-    table = MetricsFile(path)
-    for step in range(KEPT_IN_MEMORY + 1):
-        table.log_metrics({"a": 0.0}, step=step)
-    assert len(read_rows(path)) == KEPT_IN_MEMORY
-    assert table.rows == KEPT_IN_MEMORY + 1

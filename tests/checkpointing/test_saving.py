@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from tests.checkpointing.recorder import EPOCH, Data, Recorder, fit, saving
-from vlp.checkpointing import writer
+from vlp.checkpointing import metrics_file, writer
 from vlp.durable import stopping
 from vlp.durable.files import StorageError
 from vlp.durable.stopping import Stopped
@@ -175,21 +175,34 @@ def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path):
     )
 
 
-def full(*_: object) -> str:
+def full(*_: object) -> None:
+    """Be a disk that takes nothing more."""
     raise StorageError(28, "disk /data is full")
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(StorageError) as error:
-        fit(Data(), saving(tmp_path), At("train", 4, lambda: monkeypatch.setattr(writer, "_write", full)))
+        fit(Data(), saving(tmp_path), At("train", 4, lambda: monkeypatch.setattr(writer, "replacing", full)))
     assert str(error.value) == "disk /data is full"
     assert target(tmp_path, "last") == "step-0000004.ckpt"
 
 
 def test_a_run_told_to_goes_on_over_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    spoil = At("train", 2, lambda: monkeypatch.setattr(writer, "_write", full))
+    places = [(writer, "replacing"), (metrics_file, "write_text"), (metrics_file, "append")]
     with monkeypatch.context() as until:
+        spoil = At("train", 2, lambda: [until.setattr(*place, full) for place in places])
         mend = At("train", 6, until.undo)
-        seen = fit(Data(), saving(tmp_path, on_error="continue", monitor=None), spoil, mend)
+        seen = fit(Data(), saving(tmp_path, on_error="continue"), spoil, mend)
     assert len(seen) == 8
-    assert there(tmp_path) >= {"step-0000002.ckpt", "last.ckpt"}
+    assert there(tmp_path) == {"step-0000002.ckpt", "step-0000008.ckpt", "last.ckpt"}
+    assert [row["step"] for row in metrics_file.read_rows(tmp_path / "metrics.csv")] == ["2", "5"]
+
+
+def test_a_signal_that_finds_the_disk_full_does_not_say_that_it_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def spoil() -> None:
+        monkeypatch.setattr(writer, "replacing", full)
+        terminate()
+
+    with pytest.raises(StorageError), stopping.deferring():
+        fit(Data(), saving(tmp_path, on_error="continue"), At("train", 4, spoil))
+    assert target(tmp_path, "last") == "step-0000004.ckpt"

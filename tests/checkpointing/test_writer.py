@@ -148,7 +148,7 @@ def test_told_to_go_on_a_failed_save_is_logged_and_remembered(path: Path, size: 
         writer.save_checkpoint(state(100), path.with_name("step-0000100.ckpt"))
     assert isinstance(writer.error, StorageError)
     assert writer.error.errno == errno.ENOSPC
-    assert caplog.messages == [f"{writer.error}; the run goes on without this checkpoint"]
+    assert caplog.messages == [f"{writer.error}; the run goes on without it"]
     writer.save_checkpoint(state(150), path.with_name("step-0000150.ckpt"))
     assert writer.error is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.durable.disks import broken, failing, faulty_disk, full, in_child, kill, own_folder, read_only, small_disk
-from vlp.durable.files import StorageError, remove_leftovers, replace_link, replacing, sync_tree, write_text
+from vlp.durable.files import StorageError, append, remove_leftovers, replace_link, replacing, sync_tree, write_text
 
 OLD, NEW = "old\n", "new, and longer\n"
 
@@ -204,3 +205,24 @@ def test_a_tree_that_is_not_taken_is_told_by_the_file(file: Path):
     with failing("fsync", broken), pytest.raises(StorageError) as caught:
         sync_tree(file.parent)
     assert caught.value.filename == str(file)
+
+
+def test_what_is_appended_stands_at_the_end(tmp_path: Path):
+    path = tmp_path / "file"
+    for data in (b"one", b"", b"two"):
+        append(path, data)
+    assert path.read_bytes() == b"onetwo"
+
+
+def test_a_disk_that_takes_a_part_of_what_is_appended_keeps_none_of_it(tmp_path: Path):
+    path = tmp_path / "file"
+    append(path, b"before")
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, allowed[1]))  # the kernel takes 94 bytes, then no more
+    try:
+        with pytest.raises(StorageError) as error:
+            append(path, b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert error.value.errno == errno.EFBIG
+    assert path.read_bytes() == b"before"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,11 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from vlp.durable.files import replacing, storage_errors
+from vlp.durable.files import append, write_text
 
 log = logging.getLogger(__name__)
 
 STEP = "step"
-KEPT_IN_MEMORY = 100
-"""Lines that are logged before they are written without being asked to."""
 
 Row = dict[str, str]
 
@@ -33,11 +32,14 @@ class MetricsFile(Logger):
     Args:
         path: the file.
         keep: lines of the file that are there already and stay; the rest goes.
+        guard: around each write: what is to become of a `StorageError`; lines that were not written wait in memory.
     """
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
+    def __init__(
+        self, path: Path, keep: int = 0, guard: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.guard = path, guard
         self.columns: list[str] = []
         self.rows = keep
         self._pending: list[Row] = []
@@ -64,24 +66,25 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Add a line."""
+        """Add a line, which `save` writes."""
         self._pending.append({name: str(value) for name, value in {**metrics, STEP: step}.items()})
         self.rows += 1
-        if len(self._pending) >= KEPT_IN_MEMORY:
-            self.save()
 
     @rank_zero_only
     def save(self) -> None:
         """Write what has been logged, and have it on the disk.
 
         Raises:
-            StorageError: if the disk does not take it.
+            StorageError: if the disk does not take it, and ``guard`` lets it pass.
         """
-        if not self._pending:
-            return
+        if self._pending:
+            with self.guard():
+                self._write()
+
+    def _write(self) -> None:
         columns = sorted({*self.columns, *(name for row in self._pending for name in row)})
         if columns == self.columns:
-            self._append()
+            append(self.path, _lines(columns, self._pending).encode())
         else:
             self._rewrite(columns, [*read_rows(self.path), *self._pending])
         self._pending = []
@@ -104,17 +107,14 @@ class MetricsFile(Logger):
         if not rows:
             self.path.unlink(missing_ok=True)
             return
-        with replacing(self.path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_text(self.path, _lines(columns, [dict(zip(columns, columns, strict=True)), *rows]))
         self.columns = columns
 
-    def _append(self) -> None:
-        with storage_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, self.columns, restval="", lineterminator="\n").writerows(self._pending)
-            file.flush()
-            os.fsync(file.fileno())
+
+def _lines(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def read_rows(path: Path) -> list[Row]:

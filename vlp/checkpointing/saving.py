@@ -136,7 +136,10 @@ class SaveCheckpoints(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write the checkpoint of the best validation so far."""
-        if trainer.state.fn != "fit" or self.monitor is None or self.boundary is None:
+        if trainer.state.fn != "fit" or self.boundary is None:
+            return
+        self._flush(trainer)
+        if self.monitor is None:
             return
         value = self._watched(trainer)
         if not self.best or MODES[self.mode](value, self.best["value"]):
@@ -170,17 +173,22 @@ class SaveCheckpoints(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> Path:
         """Write the boundary unless that is done, and have the names lead where they should; return the file."""
         path = self.generations.path(self.step)
+        self._flush(trainer)
         if self.saved_step != self.step:
-            for logger in trainer.loggers:
-                logger.save()
             trainer.save_checkpoint(path, weights_only=False)
             self.saved_step = self.step
-        if trainer.is_global_zero and self.writer.error is None:
-            self.generations.point(LAST, path)
-            if self.best.get("step") == self.step:
-                self.generations.point(BEST, path)
-            self.generations.prune(self.keep)
+        if trainer.is_global_zero and self.writer.error is None and path.exists():
+            with self.writer.as_told():
+                self.generations.point(LAST, path)
+                if self.best.get("step") == self.step:
+                    self.generations.point(BEST, path)
+                self.generations.prune(self.keep)
         return path
+
+    def _flush(self, trainer: pl.Trainer) -> None:
+        """Write what was logged: a checkpoint's lines of ``metrics.csv`` are on the disk before it is."""
+        for logger in trainer.loggers:
+            logger.save()
 
     def _stop_if_asked(self, trainer: pl.Trainer) -> None:
         """Write the boundary and end the run, unless it is all but over.
@@ -192,6 +200,8 @@ class SaveCheckpoints(Checkpoint):
         if not reason or (self.boundary is not None and self.boundary.is_final):
             return
         saved = None if self.boundary is None else self._save(trainer)
+        if self.writer.error is not None:
+            raise self.writer.error
         raise Stopped(reason, saved=saved, step=self.step)
 
     def _agreed(self, trainer: pl.Trainer, reason: str) -> str:

@@ -8,6 +8,8 @@ import sys
 import zipfile
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
@@ -45,7 +47,7 @@ class CheckpointWriter(CheckpointIO):
             raise ValueError(f"on_error={on_error!r}: expected {' or '.join(ON_ERROR)}")
         self.on_error = on_error
         self.error: StorageError | None = None
-        """Why the last save failed; None where it did not."""
+        """What the disk last did not take, None where it took it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write ``checkpoint``, durably.
@@ -57,14 +59,20 @@ class CheckpointWriter(CheckpointIO):
         if storage_options is not None:
             raise TypeError(f"storage_options={storage_options!r}: checkpoints are written to local files, without any")
         contents = plain(checkpoint)
+        with self.as_told():
+            _write(contents, Path(path))
+
+    @contextmanager
+    def as_told(self) -> Iterator[None]:
+        """Raise the block's `StorageError`, or log it and keep it as ``error``, as ``on_error`` says."""
         self.error = None
         try:
-            _write(contents, Path(path))
+            yield
         except StorageError as error:
             if self.on_error == "stop":
                 raise
             self.error = error
-            log.error("%s; the run goes on without this checkpoint", error)
+            log.error("%s; the run goes on without it", error)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True

@@ -13,6 +13,7 @@ from vlp.checkpointing import CheckpointWriter, Generations, SaveCheckpoints
 from vlp.checkpointing.generations import BEST, LAST
 from vlp.commands.identity import content_hash
 from vlp.commands.ranks import joins_another
+from vlp.durable.files import remove_leftovers
 from vlp.pretraining import RECORD_KEY
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Start:
 
 
 def find_start(config: Config, run_dir: Path) -> Start:
-    """Return where ``resume`` and ``ckpt_path`` say that the training in ``run_dir`` begins.
+    """Return where ``resume`` and ``ckpt_path`` say that the training in ``run_dir`` begins; the caller holds its lock.
 
     What an earlier training has left is set aside, in ``earlier/``, where this one does not go on from it.
 
@@ -48,6 +49,9 @@ def find_start(config: Config, run_dir: Path) -> Start:
         ValueError: if it is damaged, no checkpoint of a training, or (unless named by its path) of another
             configuration.
     """
+    if not joins_another():
+        remove_leftovers(run_dir)
+        remove_leftovers(run_dir / CHECKPOINTS)
     path = _chosen(config, run_dir)
     if path is None or path.parent != (run_dir / CHECKPOINTS).resolve():
         if not joins_another():

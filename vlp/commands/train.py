@@ -87,7 +87,7 @@ def build_trainer(config: Config, run_dir: Path, rows: int = 0) -> pl.Trainer:
     nodes = config.get("callbacks") or {}
     saving = dict(config["checkpoint"])
     writer = CheckpointWriter(saving.pop("on_error"))
-    table = MetricsFile(run_dir / METRICS, rows)
+    table = MetricsFile(run_dir / METRICS, rows, writer.as_told)
     loggers: list[Logger] = [table]
     if (config.get("logger") or {}).get("_target_", "").rpartition(".")[2] not in ("", "CSVLogger"):
         loggers.append(instantiate(config["logger"], _key_="logger"))

@@ -103,6 +103,26 @@ def write_text(path: Path | str, text: str) -> None:
         file.write(text)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add ``data`` to the end of a file, durably; where the disk does not take all of it, the file keeps its length.
+
+    A kill in the middle may leave a part of it.
+
+    Raises:
+        StorageError: if the disk does not take it.
+    """
+    with storage_errors(path), path.open("ab", buffering=0) as file:
+        length = file.tell()
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(length)
+            raise
+
+
 def replace_link(link: Path, target: Path) -> None:
     """Make ``link`` lead to ``target`` by a relative path, in place of what it led to before, at one instant.
 
