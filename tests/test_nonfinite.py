@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins import MixedPrecision
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from tests.data.worlds import BAD, HandMade, Overflowing
@@ -185,6 +187,18 @@ def test_a_batch_that_cannot_be_kept_is_told_with_the_reason(tmp_path: Path):
     assert "the loss of mlm and itm is not finite" in said
     assert "its batch could not be kept: " in said
     assert str(tmp_path / "faults") in said
+
+
+def test_every_process_of_a_run_stops(tmp_path: Path):
+    strategy = DDPStrategy(start_method="fork", timeout=timedelta(seconds=60), find_unused_parameters=True)
+    training = Training(tmp_path, Overflowing(24), devices=2, strategy=strategy)
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException) as error:
+        training.fit()
+    assert "NonFiniteError: step " in str(error.value)
+    kept = [torch.load(file, weights_only=True) for file in (tmp_path / "faults").iterdir()]
+    assert kept
+    assert {file["step"] - 1 for file in kept} == {training.newest()[0] if (tmp_path / "checkpoints").is_dir() else 0}
+    assert {file["world_size"] for file in kept} == {2}
 
 
 def test_each_of_several_processes_says_which_it_is_and_keeps_its_own_batch():

@@ -68,6 +68,15 @@ def test_held_out_pairs_are_seen_exactly_once_whatever_the_number_of_processes(w
     assert sorted(seen) == list(range(23))
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5, 7])
+def test_the_batches_that_all_processes_share_are_those_of_the_one_that_has_fewest(world_size, monkeypatch):
+    order, counts = EveryBatch(size=23, batch_size=4, task_groups=[("mlm",), ("itm",)]), []
+    for rank in range(world_size):
+        monkeypatch.setattr(loading, "process_rank", lambda rank=rank: (rank, world_size))
+        counts.append(len(list(order)))
+    assert order.num_shared == min(counts)
+
+
 def test_a_process_without_a_batch_has_a_length_so_that_it_is_not_left_out(monkeypatch):
     order = EveryBatch(size=3, batch_size=4, task_groups=[("mlm",), ("itm",)])
     shares = {}

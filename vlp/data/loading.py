@@ -48,6 +48,12 @@ class EveryBatch(Sampler[list[Place]]):
         """Return the number of this process's batches, 1 where it has none."""
         return max(1, len(self.task_groups) * len(self._starts()))
 
+    @property
+    def num_shared(self) -> int:
+        """The number of batches that every process has; some may have more, in which the others take no part."""
+        _, world_size = process_rank()
+        return len(self.task_groups) * (-(-self.size // self.batch_size) // world_size)
+
     def _starts(self) -> range:
         rank, world_size = process_rank()
         return range(rank * self.batch_size, self.size, self.batch_size * world_size)
