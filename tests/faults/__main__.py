@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +44,13 @@ def groups() -> list[str]:
 
 
 def cases_of(group: str, seed: int, count: int | None) -> list[Case]:
-    """Return the cases of a group."""
+    """Return the cases of a group.
+
+    Raises:
+        ValueError: if there is no such group.
+    """
+    if group not in groups():
+        raise ValueError(f"--only {group}: no such group; there are {', '.join(groups())}")
     found: list[Case] = _module(group).cases(seed, count)
     return found
 
@@ -96,7 +103,7 @@ def _watched(outcomes: Iterable[Outcome], number: int, log: Console | None) -> l
     return done
 
 
-def _module(name: str) -> object:
+def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{faults.__name__}.{name}")
 
 

@@ -118,8 +118,7 @@ def _carry_out(case: Case, folder: Path) -> None:
     try:
         verdict = case.run(place)
     finally:
-        for pid in descendants(os.getpid()):
-            _kill(pid)
+        _end_descendants()
     _answer(folder).write_text(json.dumps(asdict(verdict)), "utf-8")
 
 
@@ -131,6 +130,13 @@ def redirect(log: Path) -> None:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     sys.stdout = sys.stderr = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="replace")
+
+
+def _end_descendants() -> None:
+    while running := descendants(os.getpid()):
+        for pid in running:
+            _kill(pid)
+        os.waitpid(-1, 0)
 
 
 def _kill(pid: int) -> None:
