@@ -30,3 +30,4 @@ def test_a_large_value_is_cut(value):
 def test_what_does_not_print_is_spelt_out():
     assert printable("a\nb\x1b[2J\x07\u202e\ud800é") == r"a\nb\x1b[2J\x07\u202e\ud800é"
     assert printable("plain, naïve and 漢") == "plain, naïve and 漢"
+    assert printable("3\u00a0bits\n") == "3\u00a0bits\\n"

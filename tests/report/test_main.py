@@ -32,6 +32,16 @@ def test_markup_of_a_terminal_in_data_is_printed_as_it_is(tmp_path: Path, capsys
     assert "[red]alarm[/red]" in capsys.readouterr().out
 
 
+def test_escapes_of_a_terminal_in_data_are_spelt_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [row(condition, "accuracy", 0.5, label="\x1b[2J\x07") for condition in ("model", "random_weights")]
+    cell = write_cell(tmp_path / "1", TRAINED, rows)
+    assert main([str(cell), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b[2J" not in printed
+    assert "\x07" not in printed
+    assert r"\x1b[2J\x07" in printed
+
+
 def test_strict_fails_where_a_control_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     cell = write_cell(tmp_path / "1", NMI, nmi_rows(["model", "random_weights"]))
     assert main([str(cell), "--out", str(tmp_path / "out"), "--strict"]) == 1

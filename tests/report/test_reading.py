@@ -117,3 +117,20 @@ def test_a_run_without_a_record_is_read_and_a_broken_record_is_named(tmp_path: P
     with pytest.raises(ValueError) as error:
         read_run(tmp_path)
     assert str(error.value) == f"{tmp_path}/run.json: expected a JSON object, found list"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "expected JSON, maximum recursion depth exceeded"),
+        ('{"a": ' + "[" * 100 + "]" * 100 + "}", "nested deeper than 64 levels"),
+        (r'{"command": "\ud800"}', r"half a character in '\ud800', expected UTF-8"),
+    ],
+    ids=range(3),
+)
+def test_a_record_that_no_page_could_show_is_named(tmp_path: Path, text: str, message: str):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError) as error:
+        read_run(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}/run.json")
+    assert message in str(error.value)

@@ -21,6 +21,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from vlp.commands.ranks import is_led, leave_words
 from vlp.configs import did_you_mean
+from vlp.configs.showing import printable
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for tracebacks, as everywhere in Hydra."""
@@ -38,7 +39,7 @@ def report(error: BaseException, overrides: Sequence[str] = (), entry: str = "")
 
     In a process that another one has started to share its work, the message is left to that one.
     """
-    message = friendly(error, overrides, entry)
+    message = "\n".join(map(printable, friendly(error, overrides, entry).split("\n")))  # it may repeat a file's words
     if os.environ.get(FULL_ERROR) == "1":
         traceback.print_exception(error)
     if is_led():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 from typing import Any
 
 LONGEST = 60
@@ -20,6 +21,9 @@ def shown(value: Any) -> str:
 
 def printable(text: str) -> str:
     """Return ``text`` with line breaks, terminal escapes and other characters that print nothing spelt out."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(letter: str) -> str:
+    is_shown = letter.isprintable() or unicodedata.category(letter) == "Zs"  # spaces of any width
+    return letter if is_shown else ascii(letter)[1:-1]

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlp.configs.showing import printable
 from vlp.report.reading import collect
 from vlp.report.scoreboard import scoreboard
-from vlp.report.text import print_scoreboard
+from vlp.report.text import print_published, print_scoreboard
 from vlp.report.writing import write_report
 
 OUT = Path("outputs/report")
@@ -22,10 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings = collect(options.folders)
         page = write_report(findings, options.out)
     except (OSError, ValueError) as error:
-        print(f"vlp.report: {error}", file=sys.stderr)
+        print(f"vlp.report: {printable(str(error))}", file=sys.stderr)
         return 2
     if findings.records:
         print_scoreboard(findings.records)
+        print_published(findings.records)
     print(f"report: {page}")
     incomplete = [answer for answer in scoreboard(findings.records) if answer.missing]
     if incomplete:

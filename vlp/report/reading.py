@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlp.configs.trees import check_tree
 from vlp.results import RESULTS_FILE, RUN_FILE, Record, read_results
 
 METRICS_FILE = "metrics.csv"
@@ -116,15 +117,16 @@ def read_run(folder: Path) -> dict[str, Any]:
     """Return `run.json` of ``folder``, empty where there is none.
 
     Raises:
-        ValueError: if it is not a JSON object.
+        ValueError: if it is not a JSON object of bounded size.
     """
     path = folder / RUN_FILE
     if not path.exists():
         return {}
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, {error}") from error
+    check_tree(run, str(path))
     if not isinstance(run, dict):
         raise ValueError(f"{path}: expected a JSON object, found {type(run).__name__}")
     return run

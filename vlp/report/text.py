@@ -1,8 +1,9 @@
-"""The scoreboard for a terminal."""
+"""The scoreboard, and what was measured beside the papers' numbers, for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlp.configs.showing import printable
+from vlp.published import TITLES, CellBeside, Judgement, TableBeside, judge, papers_of, tables_beside
 from vlp.report.comparing import short_names
+from vlp.report.published import PILLS, shown
 from vlp.report.scoreboard import Answer, scoreboard
 from vlp.report.wording import VERDICTS
 from vlp.results import Record
@@ -19,7 +23,7 @@ COLORS = {"yes": "green", "no": "red", "open": "yellow", "partly": "yellow"}
 
 
 def print_scoreboard(records: Iterable[Record], console: Console | None = None) -> None:
-    """Print what was asked and what was found. Words from data are printed as they are, never read as markup."""
+    """Print what was asked and what was found. Words from data are neither read as markup nor act on the terminal."""
     console = console or Console(highlight=False)
     answers = scoreboard(records)
     names = short_names(answer.subject for answer in answers)
@@ -28,10 +32,46 @@ def print_scoreboard(records: Iterable[Record], console: Console | None = None) 
     table.add_column("what was asked, and what was found", ratio=1)
     for subject, group in groupby(answers, key=lambda answer: names[answer.subject]):
         table.add_section()
-        table.add_row("", Text(subject, style="bold underline"))
+        table.add_row("", Text(printable(subject), style="bold underline"))
         for answer in group:
             table.add_row(_verdict(answer), _found(answer))
     console.print(table)
+
+
+def print_published(records: Sequence[Record], console: Console | None = None) -> None:
+    """Print the papers' tables with what was measured, and what it says of their claims; nothing where none fits."""
+    console = console or Console(highlight=False)
+    for beside in tables_beside(records):
+        console.print(_published_table(beside))
+        for reason in beside.reasons:
+            console.print(Text(f"  {reason}", style="dim"))
+    for each in judge(records, papers_of(records)):
+        if each.setting is not None:
+            console.print(_claim(each))
+
+
+def _published_table(beside: TableBeside) -> Table:
+    printed = beside.printed
+    title = f"{TITLES[printed.paper]}, {printed.title}: printed | measured here ({beside.setting.words})"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for column in printed.columns:
+        table.add_column(Text(column), justify="right")
+    for row in printed.rows:
+        table.add_row(Text(row), *(_beside(beside.find(row, column)) for column in printed.columns))
+    return table
+
+
+def _beside(cell: CellBeside | None) -> Text:
+    if cell is None:
+        return Text()
+    words = shown(cell, defaultdict(str))
+    return Text.assemble(f"{words.printed} | ", (words.ours, "bold"), f"\n{words.interval}" if words.interval else "")
+
+
+def _claim(each: Judgement) -> Text:
+    verdict = (each.verdict.value, COLORS.get(PILLS[each.verdict], ""))
+    return Text.assemble(f"{each.claim.claim_id} {each.claim.claim}: ", verdict, f". {each.reason}\n")
 
 
 def _verdict(answer: Answer) -> Text:
@@ -39,7 +79,9 @@ def _verdict(answer: Answer) -> Text:
 
 
 def _found(answer: Answer) -> Text:
-    found = Text.assemble((answer.question, "bold"), "\n", answer.finding.text)
+    found = Text.assemble((printable(answer.question), "bold"), "\n", printable(answer.finding.text))
+    if answer.explanation:
+        found.append(f"\n{answer.explanation}", style="dim")
     if answer.missing:
-        found.append(f"\ncontrols missing: {', '.join(answer.missing)}", style="yellow")
+        found.append(f"\ncontrols missing: {printable(', '.join(answer.missing))}", style="yellow")
     return found
