@@ -34,14 +34,21 @@ def pause(name):
         time.sleep(float(Path(f"pause-{name}").read_text()))
 
 
+def go_wrong(batch):
+    """Do what the file ``fault-NAME`` says, if there is one."""
+    for fault in Path().glob("fault-*"):
+        Path("at-fault").touch()
+        if fault.name == "fault-error":
+            raise KeyError("only here")
+        batch.inputs.features.fill_(float("nan"))
+
+
 class Pauses(pl.Callback):
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         if trainer.global_step == 5:
             pause("step")
-            if trainer.global_rank == 1 and Path("fault-nan").is_file():
-                batch.inputs.features.fill_(float("nan"))
-            if trainer.global_rank == 1 and Path("fault-error").is_file():
-                raise KeyError("only here")
+            if trainer.global_rank == 1:
+                go_wrong(batch)
 
     def on_validation_batch_start(self, trainer, module, batch, batch_idx, dataloader_idx=0):
         if trainer.global_step == 20:

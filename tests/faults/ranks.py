@@ -87,6 +87,7 @@ def _kill_rank_1(command: Command, folder: Path) -> None:
 
 def _fault(kind: str, command: Command, folder: Path) -> None:
     (folder / f"fault-{kind}").touch()
+    command.wait_until((folder / "at-fault").exists)
 
 
 def _rank_1(command: Command) -> int:
