@@ -113,3 +113,43 @@ def test_a_vocabulary_file_is_cased_if_it_has_words_with_capitals(words, ids, tm
     file = tmp_path / "vocab.txt"
     file.write_text("\n".join([*SPECIAL_TOKENS, *words]))
     assert open_tokenizer(str(file)).encode("Paris paris").input_ids.tolist()[1:-1] == ids
+
+
+def test_a_caption_of_a_hundred_thousand_words_is_counted_and_named():
+    with pytest.raises(ValueError) as error:
+        open_tokenizer().encode("word " * 100_000, 64, "sample s1")
+    expected = "caption of sample s1 has 100000 word pieces and 2 special tokens; at most 64 fit the model"
+    assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("caption", "message"),
+    [
+        ("a \ud800 dog", r"caption of sample s1 holds half a character: 'a \ud800 dog', expected Unicode text"),
+        (" \x1b\x00 ", r"caption of sample s1 is empty: ' \x1b\x00 ' has no word piece"),
+        ("x" * 1_000_001, "caption of sample s1 has 1,000,001 characters, expected at most 1,000,000"),
+    ],
+)
+def test_a_caption_that_is_no_text_is_named_and_shown_without_effect(caption, message):
+    with pytest.raises(ValueError) as error:
+        open_tokenizer().encode(caption, 64, "sample s1")
+    assert str(error.value) == message
+
+
+def test_a_tokenizer_that_only_a_checkpoint_names_is_not_fetched():
+    with pytest.raises(ValueError) as error:
+        open_tokenizer("someone/model", is_asked=False)
+    assert str(error.value).startswith("tokenizer 'someone/model' cannot be opened: ")
+    assert str(error.value).endswith("; a checkpoint names it: give tokenizer=NAME to have it fetched")
+
+
+def test_a_vocabulary_that_is_no_text_or_too_large_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(b"[PAD]\n\xff")
+    with pytest.raises(ValueError) as error:
+        open_tokenizer(str(path))
+    assert str(error.value) == f"tokenizer={path}: byte 7 is not UTF-8, expected a word a line"
+    monkeypatch.setattr("vlp.data.tokenisation.LARGEST_VOCABULARY", 3)
+    with pytest.raises(ValueError) as error:
+        open_tokenizer(str(path))
+    assert str(error.value) == f"tokenizer={path}: 7 bytes, expected a vocabulary of at most 3"
