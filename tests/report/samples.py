@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +129,44 @@ def _validation_line(step: int, steps: int, layers: int) -> dict[str, float]:
 def _before(progress: float) -> float:
     """Return 1 before the transition and 0 after it."""
     return 1 / (1 + math.exp(25 * (progress - 0.66)))
+
+
+LINKS = {
+    "attention": {"model": 0.88, "random_weights": 0.57, "phrase_only": 0.51, "region_only": 0.5, "control_task": 0.53},
+    "embedding": {"model": 0.95, "random_weights": 0.9, "phrase_only": 0.51, "region_only": 0.5, "control_task": 0.6},
+}
+"""Accuracies of the probe ``vcd`` on scenes, where states of random weights tell most links."""
+
+LAYERS = {"uniter": ("joint", 4), "lxmert": ("cross", 2)}
+
+
+def prober_rows(
+    prober: str = "attention", model: str = "uniter", values: Mapping[str, float] | None = None
+) -> list[Row]:
+    """Return what a trained prober finds: the mean over two prober seeds, and each; of states layer by layer."""
+    stage, depth = LAYERS[model]
+    found = values or LINKS[prober]
+    rows = [row(name, "accuracy", 0.5) for name in ("chance", "majority")]
+    for layer in [None] if prober == "attention" else range(depth + 1):
+        place = {"stage": "" if layer is None else stage, "layer": layer}
+        growth = {} if layer is None else {"model": 0.02 * (layer - depth)}
+        at_layer = {name: value + growth.get(name, 0.0) for name, value in found.items()}
+        for name, value in at_layer.items():
+            seeds = ((None, 0.0), (0, -0.005), (1, 0.005))
+            rows += [row(name, "accuracy", value + by, 0.015, n=900, prober_seed=seed, **place) for seed, by in seeds]
+        gain = at_layer["model"] - at_layer["random_weights"]
+        rows.append(row("model", "accuracy_gain", gain, 0.02, n=900, parameter="over=random_weights", **place))
+    return rows
+
+
+def write_probers(folder: Path) -> list[Path]:
+    """Write the four cells of ``vcd``: two probers, two models."""
+    cells = [(prober, model) for prober in LINKS for model in LAYERS]
+    return [
+        write_cell(
+            folder / f"{prober}-{model}",
+            Subject(model, "tiny", f"{model}-1a2b3c4d", "scenes", "vcd", prober, 0),
+            prober_rows(prober, model),
+        )
+        for prober, model in cells
+    ]

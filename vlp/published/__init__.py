@@ -2,13 +2,14 @@
 
 from vlp.published.beside import CellBeside, Measured, Setting, TableBeside, stand_beside
 from vlp.published.claims import Claim, claims
-from vlp.published.registry import ARTEFACTS, Judgement, judge, tables_beside
-from vlp.published.tables import PAPERS, PublishedCell, PublishedTable, artefact_names, load
+from vlp.published.registry import ARTEFACTS, Judgement, judge, papers_of, tables_beside
+from vlp.published.tables import PAPERS, TITLES, PublishedCell, PublishedTable, artefact_names, load
 from vlp.published.verdicts import Part, Verdict
 
 __all__ = [
     "ARTEFACTS",
     "PAPERS",
+    "TITLES",
     "CellBeside",
     "Claim",
     "Judgement",
@@ -23,6 +24,7 @@ __all__ = [
     "claims",
     "judge",
     "load",
+    "papers_of",
     "stand_beside",
     "tables_beside",
 ]

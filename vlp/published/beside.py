@@ -109,7 +109,7 @@ def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
     A printed layer is looked up at the same relative depth (`relative_layer`); of prober seeds, the mean row counts.
     Rows that differ by seed or weights are averaged; their intervals are spanned, which is wider than that of the mean.
     """
-    fitting = [record for record in records if all(getattr(record, name) == it for name, it in query.columns.items())]
+    fitting = _fitting(query, records)
     layer = depth = None
     if query.layer is not None:
         depth = max((record.layer for record in fitting if record.layer), default=None)
@@ -131,6 +131,11 @@ def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
         layer=layer,
         depth=depth,
     )
+
+
+def _fitting(query: Query, records: Iterable[Record]) -> list[Record]:
+    """Return the rows that hold what ``query`` asks for, at whatever layer."""
+    return [record for record in records if all(getattr(record, name) == it for name, it in query.columns.items())]
 
 
 def relative_layer(layer: int, depth: int, our_depth: int) -> int:
@@ -164,9 +169,10 @@ def _reasons(
         yield f"Data: {setting.dataset} is {world}; the paper has {setup.data}."
     elif setting.dataset != setup.dataset:
         yield f"Data: measured on {setting.dataset}; the paper has {setup.data}."
-    models = {str(artefact.columns[cell.printed.column].columns.get("model")) for cell in cells if cell.ours}
-    used = sorted({f"{record.model} {record.weights}" for record in records if record.model in models})
-    yield f"Weights: {', '.join(used)}; the paper has {setup.weights}."
+    queries = [artefact.query(cell.printed.row, cell.printed.column) for cell in cells if cell.ours is not None]
+    used = [record for query in queries if query is not None for record in _fitting(query, records)]
+    weights = sorted({f"{record.model} {record.weights}" for record in used})
+    yield f"Weights: {', '.join(weights)}; the paper has {setup.weights}."
     if setting.size != setup.size:
         yield f"Size: models here are {setting.size}, the paper's are {setup.size}."
     if any(cell.ours is not None and cell.ours.layer is not None for cell in cells):

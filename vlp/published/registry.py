@@ -32,6 +32,11 @@ def tables_beside(records: Sequence[Record]) -> list[TableBeside]:
     return [table for artefact in ARTEFACTS.values() for table in stand_beside(artefact, records)]
 
 
+def papers_of(records: Sequence[Record]) -> list[str]:
+    """Return the papers of whose tables ``records`` hold a number."""
+    return list(dict.fromkeys(table.printed.paper for table in tables_beside(records)))
+
+
 def judge(records: Sequence[Record], papers: Iterable[str]) -> list[Judgement]:
     """Return one judgement a claim of ``papers`` and setting it was tested in; one that says why where in none."""
     return [

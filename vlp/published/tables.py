@@ -12,8 +12,15 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
-PAPERS = ("value", "ablation", "grounding", "visual_parsing")
-"""Short names of the papers, in the order of the README."""
+TITLES = {
+    "value": "VALUE (Cao et al., ECCV 2020)",
+    "ablation": "Ablation (Frank et al., EMNLP 2021)",
+    "grounding": "Grounding (Li et al., ACL 2020)",
+    "visual_parsing": "VisualParsing (Xue et al., NeurIPS 2021)",
+}
+"""How the papers are called, by their short name."""
+
+PAPERS = tuple(TITLES)
 
 COLUMNS = ("row", "column", "value", "unit", "ci_low", "ci_high", "note")
 
@@ -76,6 +83,12 @@ class PublishedTable:
     def paper(self) -> str:
         """The paper's short name."""
         return self.name.partition("/")[0]
+
+    @property
+    def title(self) -> str:
+        """Its name as papers have it: ``Table 3``."""
+        kind, number = re.fullmatch(r"([a-z_]*)(.*)", self.name.partition("/")[2]).groups()  # type: ignore[union-attr]
+        return f"{kind.replace('_', ' ').capitalize()} {number}".strip()
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
@@ -80,12 +80,13 @@ NOWHERE = Place("", "", "", None, None)
 
 @dataclass(frozen=True)
 class Measurement:
-    """One quantity at one place, under every condition it was taken in."""
+    """One quantity at one place, under every condition it was taken in; ``prober_seed`` is None for their mean."""
 
     subject: Subject
     quantity: Quantity
     place: Place
     by_condition: Mapping[str, Record]
+    prober_seed: int | None = None
 
     @property
     def model(self) -> Record | None:
@@ -149,6 +150,15 @@ def measurements(records: Iterable[Record]) -> list[Measurement]:
         for (subject, quantity), places in table.items()
         for place, conditions in _with_lent_controls(places).items()
     ]
+
+
+def of_prober_seeds(records: Iterable[Record]) -> list[Measurement]:
+    """Gather what single prober seeds found, each seed for itself."""
+    by_seed: dict[int, list[Record]] = {}
+    for record in records:
+        if record.prober_seed is not None:
+            by_seed.setdefault(record.prober_seed, []).append(replace(record, prober_seed=None))
+    return [replace(each, prober_seed=seed) for seed, found in sorted(by_seed.items()) for each in measurements(found)]
 
 
 def conditions_of(found: Iterable[Measurement]) -> list[str]:

@@ -21,7 +21,10 @@ from vlp.results import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PALETTE = ("#1f5fa8", "#b4530f", "#5f6b78", "#3d7a3a", "#8a4a97", "#957000")
+PALETTE = (
+    *("#1f5fa8", "#b4530f", "#5f6b78", "#3d7a3a", "#8a4a97"),
+    *("#957000", "#0d7d84", "#b0336a", "#6b4a2b"),
+)
 INK, SOFT, RULE = "#1a1d21", "#5a626c", "#dcdfe3"
 
 CSS_COLORS = {
@@ -37,6 +40,9 @@ WIDTH, HEIGHT = 4.0, 2.9
 
 COLUMNS = 3
 """Panels side by side in a PNG file."""
+
+MANY_LINES, LEGEND_ROW = 5, 0.17
+"""Names above which a legend stands below the drawing, two in a row, and the height of such a row in inches."""
 
 TITLE_WIDTH, LABEL_WIDTH = 48, 32
 """Letters of a panel's title in a line, and of a dot's name that are shown."""
@@ -127,8 +133,11 @@ def _inline(document: str, title: str) -> str:
 
 
 def height_of(panel: Panel) -> float:
-    """Return the height of ``panel`` in inches: dots take a row each."""
-    return HEIGHT if not isinstance(panel, DotPanel) else 0.85 + 0.26 * len(panel.dots)
+    """Return the height of ``panel`` in inches: dots take a row each, a long legend one for two names."""
+    if isinstance(panel, DotPanel):
+        return 0.85 + 0.26 * len(panel.dots)
+    names = len({line.name for line in panel.lines}) if isinstance(panel, LinePanel) else 0
+    return HEIGHT if names < MANY_LINES else HEIGHT + LEGEND_ROW * (1 + names // 2)
 
 
 def draw(panel: Panel, axes: Axes) -> None:
@@ -151,8 +160,10 @@ def _draw_lines(panel: LinePanel, axes: Axes) -> None:
     axes.set_ylim(*_limits([end for line in panel.lines for end in _ends(line)], panel.lower, panel.upper))
     if panel.is_by_layer:
         axes.set_xticks(sorted({point[0] for line in panel.lines for point in line.points}))
-    if len(named) > 1 or not panel.is_by_layer:
-        axes.legend(ncols=1 if len(named) < 5 else 2)
+    if len(named) >= MANY_LINES:
+        axes.legend(ncols=2, loc="upper left", bbox_to_anchor=(-0.12, -0.2), borderaxespad=0.0)
+    elif len(named) > 1 or not panel.is_by_layer:
+        axes.legend()
 
 
 def _draw_line(line: Line, axes: Axes, has_marker: bool, is_new: bool) -> None:

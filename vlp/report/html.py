@@ -18,12 +18,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from vlp.published import TITLES, judge, papers_of, tables_beside
 from vlp.report.comparing import (
     Measurement,
     Place,
     condition_title,
     conditions_of,
     measurements,
+    of_prober_seeds,
     place_name,
     short_names,
 )
@@ -32,8 +34,9 @@ from vlp.report.measures import Measure, measure
 from vlp.report.notes import notes
 from vlp.report.panels import Figure
 from vlp.report.provenance import provenance, title_of
+from vlp.report.published import claims_for_page, table_for_page
 from vlp.report.reading import Findings
-from vlp.report.scoreboard import scoreboard
+from vlp.report.scoreboard import scoreboard, whose
 from vlp.report.selection import result_figures
 from vlp.report.training import training_figure
 from vlp.report.wording import VERDICTS
@@ -94,10 +97,10 @@ def scoreboard_section(findings: Findings) -> list[Section]:
     answers = scoreboard(findings.records)
     if not answers:
         return []
-    names = short_names(answer.subject for answer in answers)
+    names = short_names(whose(answer) for answer in answers)
     groups: dict[str, dict[str, Any]] = {}
     for answer in answers:
-        name = names[answer.subject]
+        name = names[whose(answer)]
         group = groups.setdefault(name, {"name": name, "details": _details(answer.subject), "answers": []})
         group["answers"].append((answer, table(answer.evidence, answer.conditions, of_one=True)))
     return [Section("Scoreboard", "scoreboard.html", {"groups": list(groups.values())})]
@@ -124,6 +127,23 @@ def probe_sections(findings: Findings) -> list[Section]:
     ]
 
 
+def published_section(findings: Findings) -> list[Section]:
+    """Printed tables with what was measured beside every number, a section a paper."""
+    by_paper: dict[str, list[dict[str, Any]]] = {}
+    for beside in tables_beside(findings.records):
+        by_paper.setdefault(beside.printed.paper, []).append(table_for_page(beside))
+    return [
+        Section(f"Published: {TITLES[paper]}", "published.html", {"tables": tables})
+        for paper, tables in by_paper.items()
+    ]
+
+
+def claims_section(findings: Findings) -> list[Section]:
+    """One row a claim of the papers whose tables were measured."""
+    judgements = judge(findings.records, papers_of(findings.records))
+    return [Section("Claims of the papers", "claims.html", claims_for_page(judgements))] if judgements else []
+
+
 def notes_section(findings: Findings) -> list[Section]:
     """What is not comparable, and why."""
     found = notes(findings)
@@ -139,7 +159,9 @@ def provenance_section(findings: Findings) -> list[Section]:
 SECTIONS: tuple[Callable[[Findings], Sequence[Section]], ...] = (
     scoreboard_section,
     training_section,
+    published_section,
     probe_sections,
+    claims_section,
     notes_section,
     provenance_section,
 )
@@ -189,6 +211,7 @@ _WORD_COLUMNS: dict[str, Callable[[Measurement], str]] = {
     "layer": lambda each: "" if each.place.layer is None else str(each.place.layer),
     "head": lambda each: "" if each.place.head is None else str(each.place.head),
     "seed": lambda each: str(each.subject.seed),
+    "prober seed": lambda each: "" if each.prober_seed is None else str(each.prober_seed),
 }
 _OF_ONE = ("measured", "label", "parameter", "stream", "layer", "head")
 
@@ -201,8 +224,12 @@ def _details(subject: Subject) -> str:
 
 def _probe(records: Sequence[Record], index: int) -> dict[str, Any]:
     found = measurements(records)
-    figures = [drawn(figure, f"probe-{index}-{place}") for place, figure in enumerate(result_figures(records))]
-    return {"figures": figures, "table": table(found, conditions_of(found))}
+    seeds = of_prober_seeds(records)
+    return {
+        "figures": [drawn(figure, f"probe-{index}-{place}") for place, figure in enumerate(result_figures(records))],
+        "table": table(found, conditions_of(found)),
+        "seeds": table(seeds, conditions_of(seeds)) if seeds else None,
+    }
 
 
 def _pictures(findings: Findings, probe: str) -> list[dict[str, str]]:

@@ -24,7 +24,7 @@ class Measure:
     Args:
         metric: its word in results.
         title: its name for a reader.
-        unit: after the number; empty for a plain one.
+        unit: after the number; empty for a plain one, and for a percentage unless it is one of ``points``.
         lower: smallest value it can have, as stored; None where there is none.
         upper: largest value it can have, as stored; None where there is none.
         higher_is_better: None where neither direction is a merit.
@@ -44,7 +44,7 @@ class Measure:
     @property
     def shown_unit(self) -> str:
         """Return what stands after the number."""
-        return "%" if self.is_percent else self.unit
+        return "%" if self.is_percent and not self.unit else self.unit
 
     @property
     def axis_title(self) -> str:
@@ -66,9 +66,9 @@ class Measure:
     def value(self, value: float) -> str:
         """Return a stored value rounded for show, with its unit."""
         number = self.number(value)
-        if self.is_percent and number != MISSING:
-            return f"{number}%"
-        return f"{number}\u00a0{self.unit}" if self.unit and number != MISSING else number
+        if number == MISSING or not self.shown_unit:
+            return number
+        return f"{number}%" if self.shown_unit == "%" else f"{number}\u00a0{self.shown_unit}"
 
     def interval(self, low: float | None, high: float | None) -> str:
         """Return ``[low, high]`` rounded for show, empty where there is none."""
@@ -91,6 +91,7 @@ WORDS = {
         _percent("accuracy", "Accuracy"),
         _percent("balanced_accuracy", "Balanced accuracy"),
         _percent("selectivity", "Selectivity", lower=-1.0),
+        Measure("accuracy_gain", "Gain in accuracy", "points", -1.0, 1.0, True, is_percent=True, digits=1),
         _percent("mass", "Attention mass", higher_is_better=None),
         _percent("share", "Share", higher_is_better=None),
         _bits("bits", "Loss"),

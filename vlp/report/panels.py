@@ -75,6 +75,8 @@ class Figure:
 
 
 def axis_range(shown: Measure) -> tuple[float | None, float | None]:
-    """Return the bounds that a metric declares, as they are shown."""
+    """Return the bounds that a metric declares, as they are shown; one that can be negative has 0 on its axis alone."""
+    if shown.lower is not None and shown.lower < 0:
+        return 0.0, 0.0
     lower, upper = (None if end is None else end * shown.scale for end in (shown.lower, shown.upper))
     return lower, upper

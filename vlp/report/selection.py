@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -25,14 +26,23 @@ from vlp.results import Record, Subject
 MAX_DOTS = 90
 """Dots of one figure; a metric with more (a row a class) is read from its table."""
 
+MAX_LABELS = 4
+"""Figures over layers of one metric's labels; where there are more (one a class), they are read from its table."""
+
 
 def result_figures(records: Iterable[Record]) -> list[Figure]:
     """Return the figures of result rows, each with at least one panel."""
     groups: dict[tuple[str, ...], list[Measurement]] = {}
     for found in measurements(records):
         groups.setdefault(_figure_key(found), []).append(found)
-    figures = [_figure(key, found) for key, found in groups.items()]
+    num_labels = Counter(key[:2] for key in groups if _is_labelled_curve(key))
+    kept = [key for key in groups if not _is_labelled_curve(key) or num_labels[key[:2]] <= MAX_LABELS]
+    figures = [_figure(key, groups[key]) for key in kept]
     return [figure for figure in figures if figure.panels]
+
+
+def _is_labelled_curve(key: tuple[str, ...]) -> bool:
+    return key[-1] == "layers" and key[2] != ""
 
 
 def _figure_key(found: Measurement) -> tuple[str, ...]:

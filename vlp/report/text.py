@@ -15,7 +15,7 @@ from vlp.configs.showing import printable
 from vlp.published import TITLES, CellBeside, Judgement, TableBeside, judge, papers_of, tables_beside
 from vlp.report.comparing import short_names
 from vlp.report.published import PILLS, shown
-from vlp.report.scoreboard import Answer, scoreboard
+from vlp.report.scoreboard import Answer, scoreboard, whose
 from vlp.report.wording import VERDICTS
 from vlp.results import Record
 
@@ -26,11 +26,11 @@ def print_scoreboard(records: Iterable[Record], console: Console | None = None) 
     """Print what was asked and what was found. Words from data are neither read as markup nor act on the terminal."""
     console = console or Console(highlight=False)
     answers = scoreboard(records)
-    names = short_names(answer.subject for answer in answers)
+    names = short_names(whose(answer) for answer in answers)
     table = Table(title="Scoreboard", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("answer", no_wrap=True)
     table.add_column("what was asked, and what was found", ratio=1)
-    for subject, group in groupby(answers, key=lambda answer: names[answer.subject]):
+    for subject, group in groupby(answers, key=lambda answer: names[whose(answer)]):
         table.add_section()
         table.add_row("", Text(printable(subject), style="bold underline"))
         for answer in group:

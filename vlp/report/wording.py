@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlp.report.comparing import EXACT, Measurement, Standing, condition_title, layers_in_words, place_name
+from vlp.report.comparing import (
+    EXACT,
+    Measurement,
+    Standing,
+    condition_title,
+    layers_in_words,
+    place_name,
+)
 from vlp.report.measures import Measure, measure
 from vlp.results import Record
 
@@ -86,14 +93,14 @@ def control_of(found: Measurement) -> str | None:
 
 def _single(found: Measurement, expected: Standing | None, of_what: str) -> Finding:
     """Compare one number with its main control and, for the verdict, with every trivial baseline."""
-    text = " ".join(filter(None, [_model_value(found), of_what]))
+    text = " ".join(filter(None, [model_value(found), of_what]))
     control = control_of(found)
-    if control is None or _is_untrained(found):
-        return Finding(f"{text}{_as_control(found)}.", "measured")
+    if control is None or is_untrained(found):
+        return Finding(f"{text}{as_control(found)}.", "measured")
     judges = [name for name in found.by_condition if name == control or name in EXACT]
     standings = [standing for name in judges if (standing := found.standing(name)) is not None]
     words = [standing.words for standing in standings]
-    compared = [f"{with_interval(found.by_condition[name])} {_under(name)}" for name in judges]
+    compared = [f"{with_interval(found.by_condition[name])} {under(name)}" for name in judges]
     if len(set(words)) == 1:
         return Finding.judged(f"{text}, against {' and '.join(compared)}; {words[0]}.", standings, expected)
     each = " and ".join(f"{control} ({word})" for control, word in zip(compared, words, strict=True))
@@ -104,24 +111,24 @@ def _layer_by_layer(found: Sequence[Measurement], expected: Standing | None) -> 
     """Compare every layer with its main control; the embedding output is told but not judged."""
     title, last = measure(found[0].quantity.metric).title, found[-1]
     control = control_of(last)
-    if control is None or _is_untrained(last):
-        return Finding(f"{title} {_span(found)}{_as_control(last)}.", "measured")
+    if control is None or is_untrained(last):
+        return Finding(f"{title} {_span(found)}{as_control(last)}.", "measured")
     standings = {each.place.layer or 0: each.standing(control) for each in found}
     clauses = _clauses(standings, control)
     where = layers_in_words([last.place.layer or 0])
     others = {name: record for name, record in last.by_condition.items() if name != "model"}
-    beside = ", ".join(f"{with_interval(record)} {_under(name)}" for name, record in others.items())
+    beside = ", ".join(f"{with_interval(record)} {under(name)}" for name, record in others.items())
     start = f"{title} is {' and '.join(clauses)}" if clauses else f"{title} {_span(found)}, no intervals to judge by"
     judged = [standing for layer, standing in standings.items() if layer > 0 and standing is not None]
-    text = f"{start}; in {where} it is {_model_value(last)}, {beside}."
+    text = f"{start}; in {where} it is {model_value(last)}, {beside}."
     return Finding.judged(text, judged, expected)
 
 
 def _clauses(standings: Mapping[int, Standing | None], control: str) -> list[str]:
     """Return in which layers a curve stands below, above and within reach of its control."""
     sides = {
-        Standing.BELOW: f"lower than {_under(control)}",
-        Standing.ABOVE: f"higher than {_under(control)}",
+        Standing.BELOW: f"lower than {under(control)}",
+        Standing.ABOVE: f"higher than {under(control)}",
         Standing.OVERLAP: f"not told from {condition_title(control).lower()}",
     }
     return [
@@ -133,7 +140,7 @@ def _clauses(standings: Mapping[int, Standing | None], control: str) -> list[str
 
 def _strongest_head(found: Sequence[Measurement]) -> str:
     best = max(found, key=lambda each: each.model.value if each.model else float("-inf"))
-    text = f"Largest of {len(found)} heads: {_model_value(best)} in {place_name(best.place)}"
+    text = f"Largest of {len(found)} heads: {model_value(best)} in {place_name(best.place)}"
     control = best.by_condition.get(MAIN_CONTROL)
     beside = f"; the same head {with_interval(control)} with random weights" if control is not None else ""
     return f"{text}{beside}. The largest of many is too large: it was picked on the data that it is reported on."
@@ -147,25 +154,36 @@ def _each_condition(found: Sequence[Measurement]) -> str:
 
 
 def _span(found: Sequence[Measurement]) -> str:
-    ends = [f"{_model_value(each)} in {layers_in_words([each.place.layer or 0])}" for each in (found[0], found[-1])]
+    ends = [f"{model_value(each)} in {layers_in_words([each.place.layer or 0])}" for each in (found[0], found[-1])]
     return f"goes from {ends[0]} to {ends[1]}"
 
 
-def _model_value(found: Measurement) -> str:
+def model_value(found: Measurement) -> str:
+    """Return the model's own value as a sentence has it."""
     return with_interval(found.model) if found.model is not None else "nothing"
 
 
-def _under(control: str) -> str:
+def under(control: str) -> str:
     """Return a control as a sentence continues after a number."""
     title = condition_title(control).lower()
-    return {"random_weights": f"with {title}", "majority": "by the majority class", "shuffled": "when shuffled"}.get(
-        control, f"by {title}" if control in EXACT else f"with {title}"
-    )
+    return _UNDER.get(control, f"by {title}" if control in EXACT else f"with {title}")
 
 
-def _is_untrained(found: Measurement) -> bool:
+_UNDER = {
+    "majority": "by the majority class",
+    "shuffled": "when shuffled",
+    "control_task": "on the control task",
+    "phrase_only": "from the phrase alone",
+    "region_only": "from the region alone",
+    "visual_features": "from the raw visual features",
+}
+
+
+def is_untrained(found: Measurement) -> bool:
+    """Whether ``found`` is of random weights, which are a control themselves."""
     return found.subject.weights == "random"
 
 
-def _as_control(found: Measurement) -> str:
-    return "; the weights are random, so this is a control itself" if _is_untrained(found) else ""
+def as_control(found: Measurement) -> str:
+    """Return the end of a sentence about random weights, empty for others."""
+    return "; the weights are random, so this is a control itself" if is_untrained(found) else ""

@@ -1,12 +1,13 @@
-"""Writing a report: the page, and the table it was made from beside it."""
+"""Writing a report: the page, and beside it the tables it was made from and those in the papers' layout."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
+from vlp.durable.files import write_text
+from vlp.published import judge, papers_of, tables_beside
 from vlp.report.html import render
+from vlp.report.published import write_tables
 from vlp.report.reading import Findings
 from vlp.results import RESULTS_FILE, write_records
 
@@ -14,17 +15,19 @@ REPORT_FILE = "report.html"
 
 
 def write_report(findings: Findings, folder: Path | str) -> Path:
-    """Write ``report.html`` and, where there are rows, ``results.csv`` into ``folder``; return the page.
+    """Write ``report.html`` into ``folder`` and return it.
+
+    Beside it goes ``results.csv`` where there are rows, and where they stand beside a published table that
+    (``value_table3.csv``) and ``claims.csv``.
 
     Raises:
         OSError: if ``folder`` cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if findings.records:
-        write_records(folder / RESULTS_FILE, findings.records)
-    page = folder / REPORT_FILE
-    temporary = folder / f".{REPORT_FILE}.{uuid.uuid4().hex}"
-    temporary.write_text(render(findings), encoding="utf-8")
-    os.replace(temporary, page)
-    return page
+    records = findings.records
+    if records:
+        write_records(folder / RESULTS_FILE, records)
+        write_tables(tables_beside(records), judge(records, papers_of(records)), folder)
+    write_text(folder / REPORT_FILE, render(findings))
+    return folder / REPORT_FILE

@@ -1,0 +1,105 @@
+"""Wording what probers read off: beside every control, by the paired gain, and why untrained weights score high."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vlp.report.comparing import EXACT, Measurement, Place, Standing, layers_in_words, stand_to_zero
+from vlp.report.wording import MAIN_CONTROL, Finding, as_control, is_untrained, model_value, under, with_interval
+from vlp.results import Record
+
+STATES = "embedding"
+"""The prober that reads hidden states."""
+
+HIGH = 0.10
+"""How far above the trivial baselines random weights need an explanation."""
+
+
+def read_off(found: Sequence[Measurement]) -> Finding | None:
+    """Answer from a prober's accuracy, at one place or layer by layer, and from its paired gain over random weights.
+
+    A layer counts as above random weights by the paired gain where there is one, else by intervals that do not overlap,
+    and has to be above the trivial baselines too; the embedding output is told but not judged.
+    """
+    accuracies = [each for each in found if each.quantity.metric == "accuracy" and each.model is not None]
+    measured = sorted(accuracies, key=lambda each: each.place.layer or 0)
+    if not measured:
+        return None
+    gains = _gains(found)
+    best = max(measured, key=lambda each: each.model.value if each.model else 0.0)
+    text = _best_in_words(best, len(measured) > 1)
+    if is_untrained(best) or MAIN_CONTROL not in best.by_condition:
+        return Finding(f"{text}{as_control(best)}.", "measured")
+    if best.place in gains:
+        text += f"; pair by pair {with_interval(gains[best.place])} more than with random weights"
+    standings = {each.place.layer: _above_all(each, gains.get(each.place)) for each in measured}
+    judged = [standing for layer, standing in standings.items() if layer != 0]
+    return Finding.judged(f"{text}{_layers_above(standings)}.", judged, Standing.ABOVE)
+
+
+def _best_in_words(best: Measurement, is_of_many: bool) -> str:
+    layer = "" if best.place.layer is None else f" in {layers_in_words([best.place.layer])}"
+    others = [f"{with_interval(record)} {under(name)}" for name, record in best.by_condition.items() if name != "model"]
+    against = f", against {', '.join(others)}" if others else ""
+    return f"{'At best ' if is_of_many else ''}{model_value(best)} right{layer}{against}"
+
+
+def _layers_above(standings: Mapping[int | None, Standing]) -> str:
+    """Return the clause on how many layers stand above, empty for a number of no layer."""
+    layers = [layer for layer in standings if layer]
+    above = [layer for layer in layers if standings[layer] is Standing.ABOVE]
+    if not layers:
+        return ""
+    where = layers_in_words(above) if above else "no layer"
+    return f"; above random weights and trivial baselines in {where}, of {layers_in_words(layers)}"
+
+
+def _above_all(found: Measurement, gain: Record | None) -> Standing:
+    """Return the least good standing to random weights and the trivial baselines."""
+    trivial = [found.standing(name) for name in EXACT]
+    untrained = found.standing(MAIN_CONTROL) if gain is None else stand_to_zero(gain)
+    known = [standing for standing in (untrained, *trivial) if standing is not None]
+    order = (Standing.BELOW, Standing.UNKNOWN, Standing.OVERLAP, Standing.ABOVE)
+    return min(known, key=order.index, default=Standing.UNKNOWN)
+
+
+def _gains(found: Sequence[Measurement]) -> dict[Place, Record]:
+    """Return the paired gain over random weights by place."""
+    over = f"over={MAIN_CONTROL}"
+    gains = [each for each in found if each.quantity.metric == "accuracy_gain" and each.quantity.parameter == over]
+    return {each.place: each.model for each in gains if each.model is not None}
+
+
+def why_untrained_links_score(found: Sequence[Measurement]) -> str:
+    """Return why states of random weights tell links of phrase and region, empty where they do not."""
+    return _why_untrained_score(
+        found,
+        "which word it is and which features the region has is all it takes, and states keep both without any training",
+    )
+
+
+def why_untrained_relations_score(found: Sequence[Measurement]) -> str:
+    """Return why states of random weights tell relations of regions, empty where they do not."""
+    return _why_untrained_score(found, "states keep the features and places of both regions without any training")
+
+
+def _why_untrained_score(found: Sequence[Measurement], cause: str) -> str:
+    """Return why random weights score high, where their interval is far above the best trivial baseline."""
+    if not found or found[0].subject.prober != STATES:
+        return ""
+    high = [each.by_condition[MAIN_CONTROL] for each in found if _is_high_untrained(each)]
+    if not high:
+        return ""
+    best = max(high, key=lambda record: record.value)
+    return (
+        f"Random weights already reach {with_interval(best)}: {cause}. So a high accuracy alone says nothing of "
+        "pre-training; what pre-training adds is the paired difference."
+    )
+
+
+def _is_high_untrained(found: Measurement) -> bool:
+    untrained = found.by_condition.get(MAIN_CONTROL)
+    trivial = [found.by_condition[name].value for name in EXACT if name in found.by_condition]
+    if found.quantity.metric != "accuracy" or untrained is None or untrained.ci_low is None or not trivial:
+        return False
+    return untrained.ci_low > max(trivial) + HIGH
