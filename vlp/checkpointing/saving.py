@@ -16,6 +16,7 @@ from vlp.checkpointing.boundary import Boundary, position
 from vlp.checkpointing.generations import BEST, LAST, Generations
 from vlp.checkpointing.metrics_file import MetricsFile
 from vlp.checkpointing.writer import CheckpointWriter
+from vlp.data.loading import EveryBatch
 from vlp.durable import stopping
 from vlp.durable.stopping import MAX_TIME, Stopped
 
@@ -117,9 +118,10 @@ class SaveCheckpoints(Checkpoint):
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Find out how many batches every process has: it is only in these that they can agree on something."""
-        if trainer.state.fn == "fit":
-            number = torch.tensor(float(sum(trainer.num_val_batches)), device=trainer.strategy.root_device)
-            self.shared_batches = int(trainer.strategy.reduce(number, reduce_op="min"))
+        own = sum(trainer.num_val_batches)
+        sampler = getattr(trainer.val_dataloaders, "sampler", None)
+        shared = sampler.num_shared if isinstance(sampler, EveryBatch) else own * (trainer.world_size == 1)
+        self.shared_batches = int(min(own, shared))
 
     def on_validation_batch_end(
         self,
