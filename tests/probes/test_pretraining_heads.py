@@ -145,3 +145,30 @@ def test_a_text_only_model_is_refused(tmp_path: Path):
     message = "probe pretraining asks what the image is worth, and model bert reads none"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         PretrainingProbe(encoder("bert"), encoder("bert"), weights=save(pretrained(), tmp_path / "model.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ({"combine": "sum"}, "objective: found {'combine': 'sum'}, expected combine and parts"),
+        ({"combine": "sum", "parts": {"mlm": {"module": 3, "weight": 1}}}, "objective: found {'combine': 'sum', "),
+        (
+            {"combine": "sum", "parts": {"mlm": {"module": {"_target_": "torch.nn.Linear"}, "weight": 1}}},
+            "torch.nn.Linear is not allowed at objective.parts.mlm.module",
+        ),
+        (
+            {"combine": "sum", "parts": {"mlm": {"module": {"_target_": "os.mkdir", "path": "ran"}, "weight": 1}}},
+            "os.mkdir is not allowed at objective.parts.mlm.module",
+        ),
+    ],
+    ids=range(4),
+)
+def test_a_checkpoint_that_would_build_anything_but_objectives_is_refused(
+    tmp_path: Path, objective: dict[str, object], message: str
+):
+    file = save(pretrained(), tmp_path / "model.ckpt")
+    contents = torch.load(file, weights_only=True)
+    torch.save({**contents, "vlp": {**contents["vlp"], "objective": objective}}, file)
+    with pytest.raises(ValueError) as error:
+        PretrainingProbe(pretrained().encoder, encoder(seed=7), weights=file)
+    assert str(error.value).startswith(f"{file}, record: {message}")

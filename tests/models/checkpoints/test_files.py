@@ -16,14 +16,8 @@ from vlp.models.checkpoints.files import load_plain, read_contents
 LIGHTNING = {
     "state_dict": OrderedDict(weight=torch.arange(6.0).reshape(2, 3).t(), half=torch.ones(2, dtype=torch.bfloat16)),
     "optimizer_states": [{"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"betas": (0.9, 0.99)}]}],
-    "loops": {
-        "fit": None,
-        "done": True,
-        "time": 1.5,
-        "names": ["a", "é"],
-        "size": torch.Size([2]),
-        "type": torch.float16,
-    },
+    "loops": {"fit": None, "done": True, "time": 1.5, "names": ["a", "é"]},
+    "others": (torch.Size([2]), torch.float16, torch.device("cpu"), {1: "key"}),
     "vlp": {"model": {"name": "bert"}},
 }
 
