@@ -152,11 +152,12 @@ def uninterrupted(folder: Path, name: str, overrides: Sequence[str] = ()) -> Pat
     reference = folder.parents[1] / f"reference-{name}"
     with locked(reference.with_suffix(".lock"), f"another case makes {reference}; waiting for it"):
         if not reference.is_dir():
-            reference.mkdir()
-            prepare(reference)
-            whole = Command(training(overrides), reference)
+            unfinished = folder / "reference"
+            prepare(unfinished)
+            whole = Command(training(overrides), unfinished)
             if whole.end() != 0:
                 raise RuntimeError(f"the reference failed:\n{whole.said}")
+            unfinished.rename(reference)
     return reference
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 LAST_WORDS = "VLP_LAST_WORDS"
 """Environment variable with the folder in which the processes of a run leave what they died of."""
 
-OWN_WORDS_S = 3.0
-"""Seconds that rank 0 has for an error of its own after another rank died of one, before it is ended."""
+OWN_WORDS_S = 10.0
+"""Seconds in which rank 0 and another one that died of an error wait for what the other has to say of it."""
 
 LOST_CONNECTION_S = 30.0
-"""The same, where the other rank only lost its connection: to rank 0, it seems."""
+"""Seconds for rank 0 to say what it died of, where another rank only lost its connection: to rank 0, it seems."""
 
 _LOST_CONNECTION = re.compile(r"gloo|nccl|TCPStore|DistNetworkError|closed by peer|reset by peer|Broken pipe", re.I)
 
