@@ -85,6 +85,11 @@ def test_the_best_is_the_highest_where_that_was_said(tmp_path: Path):
     assert target(tmp_path, "best") == "step-0000006.ckpt"
 
 
+def test_what_is_no_number_is_never_the_best(tmp_path: Path):
+    fit(Data(), saving(tmp_path), module=Recorder(losses=(float("nan"), 2.0)))
+    assert target(tmp_path, "best") == "step-0000006.ckpt"
+
+
 def test_without_a_monitor_there_is_no_best(tmp_path: Path):
     fit(Data(), saving(tmp_path, monitor=None))
     assert there(tmp_path) == {"step-0000006.ckpt", "step-0000008.ckpt", "last.ckpt"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import operator
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,7 +145,7 @@ class SaveCheckpoints(Checkpoint):
         if self.monitor is None:
             return
         value = self._watched(trainer)
-        if not self.best or MODES[self.mode](value, self.best["value"]):
+        if not math.isnan(value) and (not self.best or MODES[self.mode](value, self.best["value"])):
             self.best = {"value": value, "step": self.step}
             if not self.boundary.is_final:
                 self._save(trainer)
