@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import operator
 from collections.abc import Mapping
@@ -20,8 +19,6 @@ from vlp.checkpointing.writer import CheckpointWriter
 from vlp.data.loading import EveryBatch
 from vlp.durable import stopping
 from vlp.durable.stopping import MAX_TIME, Stopped
-
-log = logging.getLogger(__name__)
 
 MODES = {"min": operator.lt, "max": operator.gt}
 REASONS = ("", MAX_TIME, "SIGUSR1", "SIGINT", "SIGTERM")
