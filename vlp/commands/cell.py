@@ -13,8 +13,8 @@ from vlp.commands.messages import report
 from vlp.commands.plans import Plan
 from vlp.commands.processes import follow_parent
 from vlp.commands.ranks import joins_another, leading, leave_stopped, leave_words
-from vlp.commands.records import RunRecord, read_record
-from vlp.commands.weights import CHECKPOINT, is_trained
+from vlp.commands.records import RunRecord
+from vlp.commands.weights import is_trained
 from vlp.configs import trust_folder
 from vlp.durable import stopping
 from vlp.durable.locks import locked
@@ -37,6 +37,7 @@ def train(plan: Plan) -> Path:
     Raises:
         ValueError: if the directory holds a checkpoint of another configuration.
     """
+    from vlp.commands.resuming import find_start
     from vlp.commands.train import train as run_training
 
     run_dir = Path(plan.run_dir)
@@ -49,11 +50,10 @@ def train(plan: Plan) -> Path:
         if goes_on and is_trained(plan):
             log.info("%s is finished; resume=never starts it anew", run_dir)
             return run_dir
-        if goes_on:
-            _check_same(plan)
+        start = find_start(plan.config, run_dir)
         record = RunRecord(plan.command, plan.content, plan.config["seed"])
         record.write(run_dir, finished=False)
-        run_training(plan.config, run_dir)
+        run_training(plan.config, run_dir, start)
         record.write(run_dir, finished=True)
     return run_dir
 
@@ -83,17 +83,6 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message="Experiment logs directory")
     warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # our metrics add up all processes
     warnings.filterwarnings("ignore", message=r".isinstance\(treespec, LeafSpec\)", category=FutureWarning)
-
-
-def _check_same(plan: Plan) -> None:
-    """Refuse to go on from what another configuration left."""
-    run_dir = Path(plan.run_dir)
-    there = read_record(run_dir).get("content_hash", plan.content)
-    if there != plan.content and (run_dir / CHECKPOINT).is_file():
-        raise ValueError(
-            f"{run_dir} holds a checkpoint of another configuration ({there[:12]}, this one is {plan.content[:12]}): "
-            "give another hydra.run.dir, or resume=never"
-        )
 
 
 def main(path: Path) -> int:

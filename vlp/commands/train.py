@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 from vlp.checkpointing import CheckpointWriter, MetricsFile, SaveCheckpoints
 from vlp.commands.identity import content_hash
 from vlp.commands.ranks import watching
-from vlp.commands.resuming import CHECKPOINTS, CONFIG_HASH, METRICS, find_start
+from vlp.commands.resuming import CHECKPOINTS, CONFIG_HASH, METRICS, Start, find_start
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset
 from vlp.data.loading import PretrainingData
@@ -26,16 +26,17 @@ from vlp.pretraining import Bundle, PretrainingModule
 Config = Mapping[str, Any]
 
 
-def train(config: Config, run_dir: Path) -> Path:
+def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
     """Pre-train what a resolved ``conf/train.yaml`` describes; return the last checkpoint.
 
-    Writes ``checkpoints/*.ckpt`` and ``metrics.csv`` below ``run_dir``, and goes on from what it finds there.
+    Writes ``checkpoints/*.ckpt`` and ``metrics.csv`` below ``run_dir``. It begins at ``start``, or without one where
+    `find_start` says.
 
     Raises:
         Stopped: if it was told to stop, once that can be resumed.
         ValueError: if the checkpoint to go on from is damaged or of another configuration.
     """
-    start = find_start(config, run_dir)
+    start = start or find_start(config, run_dir)
     pl.seed_everything(config["seed"], verbose=False)
     train_set = build_dataset(config["dataset"])
     val_set = build_dataset(config["dataset"], split=config["val_split"])
