@@ -13,6 +13,7 @@ from vlp.results import Record, Row, Subject, link_cell, write_results
 
 TRAINED = Subject("uniter", "tiny", "last-1a2b3c4d", "scenes", "pretraining", "", 0)
 NMI = Subject("uniter", "tiny", "last-1a2b3c4d", "scenes", "nmi", "", 0)
+HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(2)>'
 RUN = {
     "command": "python probe.py probe=nmi model=uniter",
     "content_hash": "f" * 64,

@@ -9,6 +9,7 @@ from vlp.report.comparing import (
     Standing,
     layers_in_words,
     measurements,
+    of_prober_seeds,
     place_name,
     short_names,
     stand,
@@ -56,6 +57,19 @@ def test_the_mean_over_prober_seeds_is_compared_and_no_single_one():
     rows = [row("model", "accuracy", value, prober_seed=seed) for value, seed in ((0.6, 0), (0.7, None), (0.8, 1))]
     (found,) = measurements(records(TRAINED, rows))
     assert found.model == records(TRAINED, rows)[1]
+
+
+def test_single_prober_seeds_are_gathered_each_for_itself():
+    rows = [
+        row(condition, "accuracy", 0.5, prober_seed=seed)
+        for condition in ("model", "random_weights")
+        for seed in (1, None, 0)
+    ]
+    found = of_prober_seeds(records(TRAINED, rows))
+    assert [(each.prober_seed, [*each.by_condition]) for each in found] == [
+        (0, ["model", "random_weights"]),
+        (1, ["model", "random_weights"]),
+    ]
 
 
 def test_rows_that_differ_by_condition_alone_are_one_measurement():

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, row, write_cell, write_training
+from tests.report.samples import (
+    HOSTILE,
+    NMI,
+    TRAINED,
+    nmi_rows,
+    pretraining_rows,
+    row,
+    write_cell,
+    write_probers,
+    write_training,
+)
 from vlp.report.html import render
 from vlp.report.reading import collect
 
-HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(2)>'
 PIXEL = b"\x89PNG\r\n\x1a\n pixel"
 
 
@@ -137,3 +146,27 @@ def test_a_report_of_a_training_alone_has_no_scoreboard(tmp_path: Path):
     page = Page(render(collect([write_training(tmp_path / "train")])))
     assert "Training" in page.text
     assert "Scoreboard" not in page.text
+
+
+@pytest.fixture(scope="module")
+def probers(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    root = tmp_path_factory.mktemp("probers")
+    write_probers(root)
+    return Page(render(collect([root])))
+
+
+def test_a_measured_table_stands_beside_the_printed_one_with_its_claims(probers: Page):
+    words = probers.words()
+    assert "Published: VALUE (Cao et al., ECCV 2020)" in words
+    assert "144 Attention Heads 88.00 [86.50, 89.50] printed 52.04 n 900, 1 seed, 2 prober seeds" in words
+    assert "V6 · Heads together recover the type of a link, hardly its existence disagrees" in words
+    assert "8 more claims, not testable here" in words
+    assert words.index("Published: VALUE") < words.index("Accuracy (probe vcd)") < words.index("V6 · Heads")
+
+
+def test_single_prober_seeds_fold_away(probers: Page):
+    assert "The same of every prober seed (20 rows)" in probers.words()
+
+
+def test_what_random_weights_reach_is_explained_beside_the_answer(probers: Page):
+    assert "Random weights already reach 90.0% [88.5, 91.5]: which word it is" in probers.words().replace("\u00a0", " ")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, row, write_cell, write_sweep
+from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, row, write_cell, write_probers, write_sweep
 from vlp.report.__main__ import main
 from vlp.results import gather, read_results
 
@@ -49,6 +49,21 @@ def test_strict_fails_where_a_control_is_missing(tmp_path: Path, capsys: pytest.
     assert "controls missing: shuffled" in printed.out
     assert printed.err == "answers that lack controls: 1; the report marks them\n"
     assert main([str(cell), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_what_was_measured_is_printed_beside_the_paper_s_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_probers(tmp_path / "cells")
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "cells"), "--out", str(out), "--strict"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "claims.csv",
+        "report.html",
+        "results.csv",
+        "value_table3.csv",
+    ]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "52.04 | 88.00" in printed
+    assert "V6 Heads together recover the type of a link, hardly its existence: disagrees. VCD (SS), 144" in printed
 
 
 def test_a_directory_without_results_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -17,6 +17,7 @@ from vlp.report.measures import measure
         ("bits", -0.786, "\u22120.79\u00a0bits"),
         ("bits", -0.0004, "0.00\u00a0bits"),
         ("selectivity", -0.25, "\u221225.0%"),
+        ("accuracy_gain", 0.31, "31.0\u00a0points"),
         ("never_seen", 0.5, "0.500"),
         ("accuracy", math.nan, "–"),
     ],

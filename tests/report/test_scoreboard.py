@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.report.samples import NMI, NMI_BY_LAYER, TRAINED, nmi_rows, pretraining_rows, records, row
-from vlp.report.scoreboard import Answer, scoreboard
+from tests.report.samples import NMI, NMI_BY_LAYER, TRAINED, nmi_rows, pretraining_rows, prober_rows, records, row
+from vlp.report.scoreboard import Answer, scoreboard, whose
 from vlp.results import Row, Subject
 
 OWN_PROBE = replace(TRAINED, probe="counting")
@@ -156,3 +156,86 @@ def test_streams_are_answered_apart():
         for stage in ("text", "cross")
     ]
     assert [answer.question.rpartition(" ")[2] for answer in scoreboard(records(NMI, rows))] == ["(text)", "(cross)"]
+
+
+def prober_answers(prober: str, rows: Sequence[Row] | None = None, probe: str = "vcd") -> list[Answer]:
+    subject = replace(TRAINED, probe=probe, prober=prober)
+    return scoreboard(records(subject, prober_rows(prober) if rows is None else rows))
+
+
+def test_what_heads_tell_is_one_line_beside_every_control_with_the_paired_gain():
+    (answer,) = prober_answers("attention")
+    assert answer.question == "Can a prober read off whether a phrase and a region belong together? (attention prober)"
+    assert (answer.finding.verdict, answer.missing, answer.explanation) == ("yes", (), "")
+    assert answer.finding.text == (
+        "88.0% [86.5, 89.5] right, against 57.0% [55.5, 58.5] with random weights, 50.0% by chance, 50.0% by the "
+        "majority class, 53.0% [51.5, 54.5] on the control task, 51.0% [49.5, 52.5] from the phrase alone, 50.0% "
+        "[48.5, 51.5] from the region alone; pair by pair 31.0\u00a0points [29.0, 33.0] more than with random weights."
+    )
+
+
+def test_where_random_weights_score_high_it_is_explained():
+    (answer,) = prober_answers("embedding")
+    assert answer.finding.verdict == "partly"  # the gain leaves 0 out in layers 3 and 4 of four
+    assert answer.finding.text.startswith(
+        "At best 95.0% [93.5, 96.5] right in layer 4, against 90.0% [88.5, 91.5] with"
+    )
+    assert answer.finding.text.endswith("above random weights and trivial baselines in layers 3–4, of layers 1–4.")
+    assert answer.explanation.startswith(
+        "Random weights already reach 90.0% [88.5, 91.5]: which word it is and which features the region has is all it "
+        "takes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("probe", "own"),
+    [
+        ("vcd", ["phrase_only", "region_only"]),
+        ("vcc", ["phrase_only", "region_only"]),
+        ("vri", ["mismatched", "visual_features"]),
+        ("vrc", ["mismatched", "visual_features"]),
+    ],
+)
+def test_a_trained_probe_needs_its_paper_s_controls(probe: str, own: list[str]):
+    alone = [row("model", "accuracy", 0.8, 0.02)]
+    (answer,) = prober_answers("attention", alone, probe)
+    assert answer.missing == ("chance", "majority", "random_weights", *own)
+    controls = [row(name, "accuracy", 0.5, 0.02) for name in answer.missing]
+    (complete,) = prober_answers("attention", [*alone, *controls], probe)
+    assert complete.missing == ()
+
+
+def test_a_difference_needs_no_control_and_a_row_a_class_random_weights_alone():
+    rows = [row("model", "selectivity", 0.3, 0.02), row("model", "accuracy", 0.6, 0.02, label="animal")]
+    assert [answer.missing for answer in prober_answers("attention", rows)] == [(), ("random_weights",)]
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.05, "yes"), (0.01, "open"), (-0.05, "no")])
+def test_the_paired_gain_decides_where_there_is_one(gain: float, verdict: str):
+    rows = [
+        row("model", "accuracy", 0.8, 0.05),
+        row("random_weights", "accuracy", 0.8 - gain, 0.05),  # intervals overlap throughout
+        row("majority", "accuracy", 0.5),
+        row("model", "accuracy_gain", gain, 0.02, parameter="over=random_weights"),
+    ]
+    (answer,) = prober_answers("attention", rows)
+    assert answer.finding.verdict == verdict
+
+
+def test_above_random_weights_but_not_above_the_majority_is_not_shown():
+    rows = [
+        row("model", "accuracy", 0.5, 0.02),
+        row("random_weights", "accuracy", 0.3, 0.02),
+        row("majority", "accuracy", 0.5),
+    ]
+    assert prober_answers("attention", rows)[0].finding.verdict == "open"
+
+
+def test_single_prober_seeds_are_not_answered_for_themselves():
+    (answer,) = prober_answers("attention")
+    assert all(record.prober_seed is None for each in answer.evidence for record in each.by_condition.values())
+
+
+def test_probers_of_one_model_stand_under_one_name():
+    answers = [*prober_answers("attention"), *prober_answers("embedding")]
+    assert len({whose(answer) for answer in answers}) == 1

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, records, row
+from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, prober_rows, records, row
 from vlp.report.panels import DotPanel, HeatPanel, LinePanel
-from vlp.report.selection import MAX_DOTS, result_figures
+from vlp.report.selection import MAX_DOTS, MAX_LABELS, result_figures
 
 
 def test_layers_make_curves_with_bands_a_panel_a_model():
@@ -56,6 +56,29 @@ def test_single_numbers_make_a_dot_a_condition():
 def test_a_metric_with_very_many_rows_has_a_table_and_no_dots():
     rows = [row("model", "accuracy", 0.5, label=f"class {number}") for number in range(MAX_DOTS + 1)]
     assert result_figures(records(TRAINED, rows)) == []
+
+
+def test_a_prober_of_states_makes_curves_of_model_and_controls_without_single_seeds():
+    accuracy, gain = result_figures(
+        records(replace(TRAINED, probe="vcd", prober="embedding"), prober_rows("embedding"))
+    )
+    (panel,) = accuracy.panels
+    assert isinstance(panel, LinePanel)
+    assert [line.name for line in panel.lines] == [
+        *("This model", "Random weights", "Chance", "Majority", "Control task", "Phrase only", "Region only"),
+    ]
+    assert panel.lines[0].points[4] == pytest.approx((4.0, 95.0, 93.5, 96.5))
+    assert len({line.color for line in panel.lines if line.color is not None}) == 5
+    assert (gain.panels[0].lower, gain.panels[0].upper) == (
+        0.0,
+        0.0,
+    )  # a difference: 0 is on the axis, the rest is free
+
+
+def test_curves_of_very_many_classes_are_left_to_the_table_but_not_that_of_all():
+    names = ["", *(f"class {number}" for number in range(MAX_LABELS + 1))]
+    rows = [row("model", "accuracy", 0.5, label=name, layer=layer) for name in names for layer in (1, 2)]
+    assert [figure.name for figure in result_figures(records(TRAINED, rows))] == ["pretraining-accuracy-layers"]
 
 
 def test_the_model_s_colour_is_its_own_and_a_control_s_the_same_everywhere():

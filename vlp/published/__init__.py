@@ -1,5 +1,6 @@
 """What the papers printed and claim, and how rows measured here stand beside it."""
 
+from vlp.published.artefacts import Artefact
 from vlp.published.beside import CellBeside, Measured, Setting, TableBeside, stand_beside
 from vlp.published.claims import Claim, claims
 from vlp.published.registry import ARTEFACTS, Judgement, judge, papers_of, tables_beside
@@ -10,6 +11,7 @@ __all__ = [
     "ARTEFACTS",
     "PAPERS",
     "TITLES",
+    "Artefact",
     "CellBeside",
     "Claim",
     "Judgement",

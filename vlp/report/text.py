@@ -44,7 +44,7 @@ def print_published(records: Sequence[Record], console: Console | None = None) -
     for beside in tables_beside(records):
         console.print(_published_table(beside))
         for reason in beside.reasons:
-            console.print(Text(f"  {reason}", style="dim"))
+            console.print(Text(f"  {printable(reason)}", style="dim"))
     for each in judge(records, papers_of(records)):
         if each.setting is not None:
             console.print(_claim(each))
@@ -52,8 +52,8 @@ def print_published(records: Sequence[Record], console: Console | None = None) -
 
 def _published_table(beside: TableBeside) -> Table:
     printed = beside.printed
-    title = f"{TITLES[printed.paper]}, {printed.title}: printed | measured here ({beside.setting.words})"
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    title = f"{TITLES[printed.paper]}, {printed.title}: printed | measured here ({printable(beside.setting.words)})"
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for column in printed.columns:
         table.add_column(Text(column), justify="right")
@@ -71,7 +71,7 @@ def _beside(cell: CellBeside | None) -> Text:
 
 def _claim(each: Judgement) -> Text:
     verdict = (each.verdict.value, COLORS.get(PILLS[each.verdict], ""))
-    return Text.assemble(f"{each.claim.claim_id} {each.claim.claim}: ", verdict, f". {each.reason}\n")
+    return Text.assemble(f"{each.claim.claim_id} {each.claim.claim}: ", verdict, f". {printable(each.reason)}\n")
 
 
 def _verdict(answer: Answer) -> Text:
