@@ -23,9 +23,11 @@ OPTIONS = {
     "model": "bert lxmert uniter visualbert",
     "objective": "bert lxmert scenes_bert scenes_lxmert scenes_uniter scenes_visualbert uniter visualbert",
     "objective/part": "itm mlm mrc_kl",
-    "optimizer": "adamw",
+    "optimizer": "adamw prober",
     "paths": "default",
     "probe": "nmi pretraining",
+    "prober": "attention embedding visual_features",
+    "prober/fitting": "default",
     "size": "base small tiny",
     "trainer": "auto cpu ddp fsdp gpu",
 }
