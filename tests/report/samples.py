@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,31 +133,41 @@ def _before(progress: float) -> float:
 
 
 LINKS = {
-    "attention": {"model": 0.88, "random_weights": 0.57, "phrase_only": 0.51, "region_only": 0.5, "control_task": 0.53},
-    "embedding": {"model": 0.95, "random_weights": 0.9, "phrase_only": 0.51, "region_only": 0.5, "control_task": 0.6},
+    "attention": {"model": 0.88, "random_weights": 0.57, "control_task": 0.53},
+    "embedding": {"model": 0.95, "random_weights": 0.9, "control_task": 0.6},
 }
 """Accuracies of the probe ``vcd`` on scenes, where states of random weights tell most links."""
+
+WITHOUT_MODEL = {"phrase_only": 0.51, "region_only": 0.5}
 
 LAYERS = {"uniter": ("joint", 4), "lxmert": ("cross", 2)}
 
 
-def prober_rows(
-    prober: str = "attention", model: str = "uniter", values: Mapping[str, float] | None = None
-) -> list[Row]:
+def prober_rows(prober: str, model: str = "uniter") -> list[Row]:
     """Return what a trained prober finds: the mean over two prober seeds, and each; of states layer by layer."""
     stage, depth = LAYERS[model]
-    found = values or LINKS[prober]
-    rows = [row(name, "accuracy", 0.5) for name in ("chance", "majority")]
+    rows = [row("chance", "accuracy", 0.5), row("majority", "accuracy", 0.5, 0.01)]
+    rows += [each for name, value in WITHOUT_MODEL.items() for each in _of_seeds(name, "accuracy", value)]
     for layer in [None] if prober == "attention" else range(depth + 1):
         place = {"stage": "" if layer is None else stage, "layer": layer}
-        growth = {} if layer is None else {"model": 0.02 * (layer - depth)}
-        at_layer = {name: value + growth.get(name, 0.0) for name, value in found.items()}
-        for name, value in at_layer.items():
-            seeds = ((None, 0.0), (0, -0.005), (1, 0.005))
-            rows += [row(name, "accuracy", value + by, 0.015, n=900, prober_seed=seed, **place) for seed, by in seeds]
-        gain = at_layer["model"] - at_layer["random_weights"]
-        rows.append(row("model", "accuracy_gain", gain, 0.02, n=900, parameter="over=random_weights", **place))
+        growth = 0.0 if layer is None else 0.02 * (layer - depth)
+        found = {**LINKS[prober], "model": LINKS[prober]["model"] + growth}
+        rows += [each for name, value in found.items() for each in _of_seeds(name, "accuracy", value, **place)]
+        rows += _of_seeds("model", "balanced_accuracy", found["model"] - 0.01, **place)
+        rows.append(row("random_weights", "balanced_accuracy", found["random_weights"], 0.015, n=900, **place))
+        rows += [
+            row("model", "accuracy_gain", found["model"] - other, 0.02, n=900, parameter=f"over={name}", **place)
+            for name, other in {**found, **WITHOUT_MODEL}.items()
+            if name != "model"
+        ]
+        rows += [row("model", "recall", found["model"], 0.03, n=450, label=name, **place) for name in ("linked", "not")]
     return rows
+
+
+def _of_seeds(condition: str, metric: str, value: float, **place: Any) -> list[Row]:
+    """Return the mean over two prober seeds, and each."""
+    seeds = ((None, 0.0), (0, -0.005), (1, 0.005))
+    return [row(condition, metric, value + by, 0.015, n=900, prober_seed=seed, **place) for seed, by in seeds]
 
 
 def write_probers(folder: Path) -> list[Path]:

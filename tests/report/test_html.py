@@ -165,7 +165,7 @@ def test_a_measured_table_stands_beside_the_printed_one_with_its_claims(probers:
 
 
 def test_single_prober_seeds_fold_away(probers: Page):
-    assert "The same of every prober seed (20 rows)" in probers.words()
+    assert "The same of every prober seed (40 rows)" in probers.words()
 
 
 def test_what_random_weights_reach_is_explained_beside_the_answer(probers: Page):

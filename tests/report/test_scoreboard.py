@@ -168,9 +168,10 @@ def test_what_heads_tell_is_one_line_beside_every_control_with_the_paired_gain()
     assert answer.question == "Can a prober read off whether a phrase and a region belong together? (attention prober)"
     assert (answer.finding.verdict, answer.missing, answer.explanation) == ("yes", (), "")
     assert answer.finding.text == (
-        "88.0% [86.5, 89.5] right, against 57.0% [55.5, 58.5] with random weights, 50.0% by chance, 50.0% by the "
-        "majority class, 53.0% [51.5, 54.5] on the control task, 51.0% [49.5, 52.5] from the phrase alone, 50.0% "
-        "[48.5, 51.5] from the region alone; pair by pair 31.0\u00a0points [29.0, 33.0] more than with random weights."
+        "88.0% [86.5, 89.5] right (balanced 87.0% [85.5, 88.5]), against 57.0% [55.5, 58.5] with random weights, 50.0% "
+        "by chance, 50.0% [49.0, 51.0] by the majority class, 53.0% [51.5, 54.5] on the control task, 51.0% [49.5, "
+        "52.5] from the phrase alone, 50.0% [48.5, 51.5] from the region alone; pair by pair 31.0\u00a0points [29.0, "
+        "33.0] more than with random weights."
     )
 
 
@@ -178,7 +179,7 @@ def test_where_random_weights_score_high_it_is_explained():
     (answer,) = prober_answers("embedding")
     assert answer.finding.verdict == "partly"  # the gain leaves 0 out in layers 3 and 4 of four
     assert answer.finding.text.startswith(
-        "At best 95.0% [93.5, 96.5] right in layer 4, against 90.0% [88.5, 91.5] with"
+        "At best 95.0% [93.5, 96.5] right (balanced 94.0% [92.5, 95.5]) in layer 4, against 90"
     )
     assert answer.finding.text.endswith("above random weights and trivial baselines in layers 3–4, of layers 1–4.")
     assert answer.explanation.startswith(
@@ -205,9 +206,10 @@ def test_a_trained_probe_needs_its_paper_s_controls(probe: str, own: list[str]):
     assert complete.missing == ()
 
 
-def test_a_difference_needs_no_control_and_a_row_a_class_random_weights_alone():
-    rows = [row("model", "selectivity", 0.3, 0.02), row("model", "accuracy", 0.6, 0.02, label="animal")]
-    assert [answer.missing for answer in prober_answers("attention", rows)] == [(), ("random_weights",)]
+def test_a_difference_needs_no_control_and_balanced_accuracy_random_weights():
+    subject = replace(TRAINED, probe="counting", prober="attention")
+    rows = [row("model", "selectivity", 0.3, 0.02), row("model", "balanced_accuracy", 0.6, 0.02)]
+    assert [answer.missing for answer in scoreboard(records(subject, rows))] == [(), ("random_weights",)]
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.05, "yes"), (0.01, "open"), (-0.05, "no")])

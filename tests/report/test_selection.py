@@ -4,7 +4,7 @@ import pytest
 
 from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, prober_rows, records, row
 from vlp.report.panels import DotPanel, HeatPanel, LinePanel
-from vlp.report.selection import MAX_DOTS, MAX_LABELS, result_figures
+from vlp.report.selection import MAX_DOTS, result_figures
 
 
 def test_layers_make_curves_with_bands_a_panel_a_model():
@@ -59,7 +59,7 @@ def test_a_metric_with_very_many_rows_has_a_table_and_no_dots():
 
 
 def test_a_prober_of_states_makes_curves_of_model_and_controls_without_single_seeds():
-    accuracy, gain = result_figures(
+    accuracy, _, gain = result_figures(
         records(replace(TRAINED, probe="vcd", prober="embedding"), prober_rows("embedding"))
     )
     (panel,) = accuracy.panels
@@ -75,10 +75,14 @@ def test_a_prober_of_states_makes_curves_of_model_and_controls_without_single_se
     )  # a difference: 0 is on the axis, the rest is free
 
 
-def test_curves_of_very_many_classes_are_left_to_the_table_but_not_that_of_all():
-    names = ["", *(f"class {number}" for number in range(MAX_LABELS + 1))]
-    rows = [row("model", "accuracy", 0.5, label=name, layer=layer) for name in names for layer in (1, 2)]
-    assert [figure.name for figure in result_figures(records(TRAINED, rows))] == ["pretraining-accuracy-layers"]
+def test_a_row_a_class_and_gains_over_other_controls_are_left_to_the_table():
+    rows = [
+        *(row("model", "recall", 0.5, label=name, layer=layer) for name in ("dog", "cat") for layer in (1, 2)),
+        row("model", "accuracy_gain", 0.1, parameter="over=shuffled"),
+        row("model", "accuracy_gain", 0.1, parameter="over=random_weights"),
+    ]
+    (figure,) = result_figures(records(TRAINED, rows))
+    assert [panel.title for panel in figure.panels] == ["Gain in accuracy, over=random_weights"]
 
 
 def test_the_model_s_colour_is_its_own_and_a_control_s_the_same_everywhere():

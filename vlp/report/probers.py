@@ -27,7 +27,7 @@ def read_off(found: Sequence[Measurement]) -> Finding | None:
         return None
     gains = _gains(found)
     best = max(measured, key=lambda each: each.model.value if each.model else 0.0)
-    text = _best_in_words(best, len(measured) > 1)
+    text = _best_in_words(best, _balanced(found, best.place), len(measured) > 1)
     if is_untrained(best) or MAIN_CONTROL not in best.by_condition:
         return Finding(f"{text}{as_control(best)}.", "measured")
     if best.place in gains:
@@ -37,11 +37,17 @@ def read_off(found: Sequence[Measurement]) -> Finding | None:
     return Finding.judged(f"{text}{_layers_above(standings)}.", judged, Standing.ABOVE)
 
 
-def _best_in_words(best: Measurement, is_of_many: bool) -> str:
+def _balanced(found: Sequence[Measurement], place: Place) -> str:
+    """Return the balanced accuracy at ``place`` in brackets, empty where there is none."""
+    balanced = [each for each in found if (each.quantity.metric, each.place) == ("balanced_accuracy", place)]
+    return f" (balanced {model_value(balanced[0])})" if balanced and balanced[0].model is not None else ""
+
+
+def _best_in_words(best: Measurement, balanced: str, is_of_many: bool) -> str:
     layer = "" if best.place.layer is None else f" in {layers_in_words([best.place.layer])}"
     others = [f"{with_interval(record)} {under(name)}" for name, record in best.by_condition.items() if name != "model"]
     against = f", against {', '.join(others)}" if others else ""
-    return f"{'At best ' if is_of_many else ''}{model_value(best)} right{layer}{against}"
+    return f"{'At best ' if is_of_many else ''}{model_value(best)} right{balanced}{layer}{against}"
 
 
 def _layers_above(standings: Mapping[int | None, Standing]) -> str:

@@ -65,7 +65,9 @@ def _cluster_size(found: Sequence[Measurement]) -> Finding | None:
 
 
 def _of_probers(probe: str, words: str, explain: Callable[[Sequence[Measurement]], str]) -> Question:
-    return Question(probe, "accuracy", "", f"Can a prober read off {words}?", read_off, ("accuracy_gain",), explain)
+    asked = f"Can a prober read off {words}?"
+    beside = ("balanced_accuracy", "accuracy_gain", "selectivity", "description_length")
+    return Question(probe, "accuracy", "", asked, read_off, beside, explain)
 
 
 QUESTIONS = (

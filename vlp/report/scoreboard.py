@@ -140,13 +140,14 @@ def _groups(found: Iterable[Measurement], by_quantity: bool) -> list[list[Measur
 
 
 def _worth_a_line(found: Sequence[Measurement]) -> list[Measurement]:
-    """Leave out labelled quantities of a metric that has many: they stand in the tables."""
+    """Leave out labelled quantities of a metric that has many, and a prober's: they stand in the tables."""
     kinds: dict[tuple[Subject, str], set[object]] = {}
     for each in found:
         kinds.setdefault((each.subject, each.quantity.metric), set()).add(each.quantity)
     few = {key for key, quantities in kinds.items() if len(quantities) <= MAX_QUANTITIES}
     plain = [each for each in found if not each.quantity.label and not each.quantity.parameter]
-    return [each for each in found if (each.subject, each.quantity.metric) in few or each in plain]
+    told = [each for each in found if (each.subject, each.quantity.metric) in few or each in plain]
+    return [each for each in told if not (each.subject.prober and each.quantity.label)]
 
 
 def _without_probe(subject: Subject) -> tuple[str, ...]:

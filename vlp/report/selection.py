@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,28 +20,29 @@ from vlp.report.comparing import (
 )
 from vlp.report.measures import Measure, measure
 from vlp.report.panels import DotPanel, Figure, HeatPanel, Line, LinePanel, Panel, Point, axis_range
+from vlp.report.wording import MAIN_CONTROL
 from vlp.results import Record, Subject
 
 MAX_DOTS = 90
 """Dots of one figure; a metric with more (a row a class) is read from its table."""
 
-MAX_LABELS = 4
-"""Figures over layers of one metric's labels; where there are more (one a class), they are read from its table."""
+TABLE_ONLY = frozenset({"recall"})
+"""Metrics with a row a class, which are read from their table."""
 
 
 def result_figures(records: Iterable[Record]) -> list[Figure]:
     """Return the figures of result rows, each with at least one panel."""
     groups: dict[tuple[str, ...], list[Measurement]] = {}
     for found in measurements(records):
-        groups.setdefault(_figure_key(found), []).append(found)
-    num_labels = Counter(key[:2] for key in groups if _is_labelled_curve(key))
-    kept = [key for key in groups if not _is_labelled_curve(key) or num_labels[key[:2]] <= MAX_LABELS]
-    figures = [_figure(key, groups[key]) for key in kept]
+        if found.quantity.metric not in TABLE_ONLY and not _is_other_gain(found):
+            groups.setdefault(_figure_key(found), []).append(found)
+    figures = [_figure(key, found) for key, found in groups.items()]
     return [figure for figure in figures if figure.panels]
 
 
-def _is_labelled_curve(key: tuple[str, ...]) -> bool:
-    return key[-1] == "layers" and key[2] != ""
+def _is_other_gain(found: Measurement) -> bool:
+    """Whether ``found`` is a paired difference over another control than the main one: drawn, it would hide that."""
+    return found.quantity.metric == "accuracy_gain" and found.quantity.parameter != f"over={MAIN_CONTROL}"
 
 
 def _figure_key(found: Measurement) -> tuple[str, ...]:
