@@ -1,0 +1,124 @@
+"""Pairs of related regions against what can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from tests.probes.pairs import regions, relation, sample, thing
+from vlp.probes.items import Links, linked_kinds
+from vlp.probes.relation_items import capped, normalised, relation_links
+
+MAN, DOG, TREE, SKY = (
+    thing("1", "Man", "top left"),
+    thing("2", "dog", "top right"),
+    thing("3", "tree", "bottom left"),
+    thing("4", "sky", "nowhere"),
+)
+FOUND = regions("top left", "top right", "bottom left", "bottom right")
+
+
+def links_of(*relations: object, objects: tuple[object, ...] = (MAN, DOG, TREE)) -> Links:
+    made = sample("a man", regions=FOUND, objects=objects, relations=relations)
+    return relation_links(made, np.random.default_rng(0))
+
+
+def described(links: Links) -> list[tuple[int, int, str]]:
+    return list(zip(links.first.tolist(), links.second.tolist(), links.kinds, strict=True))
+
+
+def flat(kinds: str, samples: list[int] | None = None) -> Links:
+    """Return links of one letter each: a predicate, or ``-`` for an unrelated pair."""
+    names = tuple("" if kind == "-" else kind for kind in kinds)
+    where, count = np.array(samples or [0] * len(kinds)), len(kinds)
+    linked = np.array([bool(name) for name in names])
+    places = np.arange(count)
+    return Links(places, places + 1, linked, np.ones(count, bool), names, names, where, Counter())
+
+
+def test_related_pairs_keep_their_direction_and_unrelated_ones_have_none():
+    links = links_of(relation(MAN, " Next  TO", DOG))
+    assert described(links) == [
+        (0, 1, "next to"),
+        (0, 2, ""),
+        (1, 2, ""),
+        (2, 0, ""),
+        (2, 1, ""),
+    ]
+    assert links.types == ("man|dog", "man|tree", "dog|tree", "tree|man", "tree|dog")
+    assert links.is_linked.tolist() == [True] + [False] * 4
+
+
+def test_one_object_under_two_ids_is_related_as_itself():
+    again = thing("9", "person", "top left, a little off")
+    links = links_of(relation(MAN, "on", DOG), objects=(again, DOG))
+    assert described(links) == [(0, 1, "on")]
+
+
+def test_objects_of_one_id_are_no_pair():
+    elsewhere = thing("1", "man", "bottom right")
+    assert described(links_of(objects=(MAN, elsewhere))) == []
+
+
+def test_ends_without_a_region_and_in_one_region_are_counted():
+    beside = thing("9", "hat", "top left, a little off")
+    links = links_of(relation(MAN, "under", SKY), relation(beside, "on", MAN), objects=())
+    assert len(links) == 0
+    assert links.skipped == {
+        "relation with an end without a region of IoU >= 0.5": 1,
+        "relation with both ends in one region": 1,
+    }
+
+
+def test_a_relation_that_stands_twice_counts_once_and_two_predicates_are_two():
+    links = links_of(relation(MAN, "on", DOG), relation(MAN, "ON", DOG), relation(MAN, "holds", DOG), objects=())
+    assert described(links) == [(0, 1, "on"), (0, 1, "holds")]
+
+
+def test_predicates_are_normalised_and_not_merged():
+    assert [normalised(name) for name in ("Standing in ", "  ON", "holds", "hold")] == [
+        "standing in",
+        "on",
+        "holds",
+        "hold",
+    ]
+
+
+def test_classes_are_the_most_frequent_predicates():
+    assert linked_kinds(flat("aabbbc-----"), 2) == ("b", "a")
+    assert linked_kinds(flat("aabbbc"), 30) == ("b", "a", "c")
+
+
+def test_caps_hold_by_annotation_then_by_type():
+    links = flat("aaaaab" + "aab", [0] * 6 + [1] * 3)
+    kept = capped(links, ("a", "b"), most_in_one=2, most=3, seed=0)
+    counts = Counter(zip(kept.sample.tolist(), kept.kinds, strict=True))
+    assert sum(counts[s, "a"] for s in (0, 1)) == 3
+    assert counts[0, "a"] <= 2 and counts[0, "b"] == counts[1, "b"] == 1
+    assert kept.skipped == {
+        "relation beyond those of one type of an annotation": 3,
+        "relation beyond those of one type": 1,
+        "relation without an unrelated pair in its annotation": 5,
+    }
+
+
+def test_rare_predicates_are_left_out_and_counted():
+    kept = capped(flat("aab"), ("a",), 5, 100, seed=0)
+    assert kept.kinds == ("a", "a")
+    assert kept.skipped["relation of another predicate than the most frequent"] == 1
+
+
+def test_a_question_is_asked_of_equally_many_related_and_unrelated_pairs_of_a_sample():
+    links = flat("aab---" + "a----" + "ab", [0] * 6 + [1] * 5 + [2] * 2)
+    kept = capped(links, ("a", "b"), 5, 100, seed=0)
+    asked = Counter(zip(kept.sample[kept.asks].tolist(), kept.is_linked[kept.asks].tolist(), strict=True))
+    assert asked == {(0, True): 3, (0, False): 3, (1, True): 1, (1, False): 1}
+    assert kept.is_linked.sum() == 6  # of the third sample the relations are kept, for their class
+    assert kept.skipped == {"relation without an unrelated pair in its annotation": 2}
+
+
+def test_what_is_drawn_depends_on_the_seed():
+    links = flat("a" * 50 + "-" * 50)
+    first, again, other = (capped(links, ("a",), 10, 10, seed).first.tolist() for seed in (0, 0, 1))
+    assert first == again != other
