@@ -11,9 +11,13 @@ from torch.optim import Optimizer
 from vlp.probes.probers.base import Prober
 from vlp.probes.probers.settings import FitSettings
 
+GAIN = 10.0
+"""What weights count for: Adam moves each by the learning rate, however far it has to go, so that at the rate of the
+bilinear probers a logistic regression would take thousands of steps."""
+
 
 class LinearProber(Prober):
-    """Logits W x + b of F features a layer.
+    """Logits W x + b of F features a layer, where W and b are `GAIN` times the parameters.
 
     The loss is convex, so it starts from zero: a random start teaches nothing and can be what early stopping ends on.
 
@@ -41,4 +45,4 @@ class LinearProber(Prober):
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return (A, B, C) of standardised inputs (A, B, F)."""
-        return torch.baddbmm(self.bias, inputs, self.weight)
+        return GAIN * torch.baddbmm(self.bias, inputs, self.weight)

@@ -1,0 +1,100 @@
+"""One fit of all groups is each of them fitted alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.probes.probers.examples import factory, thirds
+from vlp.probes.probers import AttentionProber, EmbeddingProber, Examples, fit
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[torch.Tensor, torch.Tensor]:
+    """States of three layers, of which each tells the label more clearly than the one before."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(1500, 3, 2, 6, generator=generator)
+    label = (states[:, 2, 0] * states[:, 2, 1]).sum(-1) > 0
+    states[:, 1] = states[:, 2] + 0.5 * torch.randn(1500, 2, 6, generator=generator)
+    return states, label.long()
+
+
+def test_a_layer_and_seed_end_the_same_whatever_is_fitted_beside_them(pairs: tuple[torch.Tensor, torch.Tensor]):
+    states, label = pairs
+    train, val, test = thirds(states, label)
+    together = fit(factory(EmbeddingProber, seeds=[0, 1], lr=3e-3), train, val, 2, seed=5)
+    said = together.predict(test)
+    assert len(set(together.best_epoch.tolist())) > 1  # groups stop at different times
+    for layer, prober_seed in [(0, 0), (2, 1)]:
+        group = 2 * layer + prober_seed
+        train, val, test = thirds(states[:, [layer]], label)
+        alone = fit(factory(EmbeddingProber, seeds=[prober_seed], lr=3e-3), train, val, 2, seed=5)
+        assert alone.best_epoch.item() == together.best_epoch[group].item()
+        for one, all_ in zip(alone.prober.parameters(), together.prober.parameters(), strict=True):
+            torch.testing.assert_close(one[0], all_[group], rtol=0, atol=1e-5)
+        torch.testing.assert_close(alone.predict(test).log_prob[0], said.log_prob[group], rtol=0, atol=1e-4)
+
+
+def test_predictions_are_the_likeliest_class_and_the_true_ones_log_probability():
+    attention = torch.rand(50, 1, 2, 2)
+    examples = Examples(attention, torch.arange(50) % 3)
+    fitted = fit(factory(AttentionProber, seeds=[0, 1], max_epochs=1, batch_size=16), examples, examples, 3)
+    logits = fitted.prober(attention[None])
+    label, log_prob = fitted.predict(examples)
+    assert (label == logits.argmax(-1)).all()
+    chosen = logits.log_softmax(-1).gather(-1, examples.labels.expand(2, -1)[..., None])[..., 0]
+    torch.testing.assert_close(log_prob, chosen)
+
+
+def test_each_group_is_left_at_its_best_epoch():
+    """A prober that learns what the validation items contradict is best at its first epoch."""
+    features = torch.randn(600, 1, 1, 2)
+    truth = (features[:, 0, 0, 0] > 0).long()
+    train, val = Examples(features[:300], truth[:300]), Examples(features[300:], 1 - truth[300:])
+    kept = fit(factory(AttentionProber), train, val, 2)
+    short = fit(factory(AttentionProber, max_epochs=int(kept.best_epoch)), train, val, 2)
+    assert kept.best_epoch.item() == 1
+    torch.testing.assert_close(kept.prober.weight, short.prober.weight, rtol=0, atol=0)
+
+
+def test_of_equal_accuracy_the_lower_loss_is_better():
+    label = torch.arange(400) % 2
+    train = Examples(label[:, None, None, None].expand(-1, 1, 1, 2).float(), label)
+    accurate = fit(factory(AttentionProber, max_epochs=12), train, train, 2)
+    assert accurate.best_epoch.item() == 12  # right from the first epoch on, and surer in each
+
+
+def test_inputs_are_standardised_by_the_training_items():
+    attention = torch.rand(300, 1, 2, 2)
+    train, val = Examples(attention, torch.arange(300) % 2), Examples(attention * 7 + 3, torch.arange(300) % 2)
+    prober = fit(factory(AttentionProber, max_epochs=1), train, val, 2).prober
+    torch.testing.assert_close(prober.mean, attention.flatten(1).mean(0, keepdim=True))
+    torch.testing.assert_close(1 / prober.scale, attention.flatten(1).std(0, keepdim=True, correction=0))
+
+
+def test_the_seed_of_the_probe_changes_the_first_parameters():
+    first, second = (factory(EmbeddingProber)(item_shape=(1, 2, 4), num_classes=2, seed=seed) for seed in (0, 1))
+    assert not torch.equal(first.first, second.first)
+    assert first.first.abs().max() <= 0.5  # as nn.Linear draws from 4 inputs
+    assert not torch.equal(first.first, first.second)
+
+
+def test_half_precision_arithmetic_finds_the_same(pairs: tuple[torch.Tensor, torch.Tensor]):
+    train, val, test = thirds(*pairs)
+    found = [
+        (fit(factory(EmbeddingProber, lr=3e-3, precision=precision), train, val, 2).predict(test).label == test.labels)
+        for precision in ("32-true", "bf16-mixed")
+    ]
+    single, half = (correct.double().mean(1) for correct in found)
+    torch.testing.assert_close(single, half, rtol=0, atol=0.04)
+
+
+def test_a_label_that_is_no_class_is_refused():
+    good = Examples(torch.rand(8, 1, 1, 2), torch.arange(8) % 2)
+    for train, val, name in ((good, replace(good, label=good.label * 2), "validation"), (good, good, "")):
+        if name:
+            with pytest.raises(ValueError) as caught:
+                fit(factory(AttentionProber), train, val, 2)
+            assert str(caught.value) == "validation labels must be 0 to 1, found 0 to 2"
