@@ -16,7 +16,8 @@ needs_chromium = pytest.mark.skipif(
     executable() is None, reason="no chromium on this machine; `apt-get install chromium` to run this test"
 )
 
-PHONE = 390
+PHONE, PAPER = 390, 718
+"""Widths in CSS pixels: of a phone, and of A4 within its margins."""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,9 @@ def test_in_print_the_paper_is_white_and_what_was_folded_is_open(browser: Browse
     browser.ask("dispatchEvent(new Event('beforeprint'))")
     assert browser.ask("[...document.querySelectorAll('details:not(.long)')].every(folded => folded.open)")
     browser.show_as("print", "dark")
+    browser.resize(PAPER)
+    assert browser.ask("document.documentElement.scrollWidth") <= PAPER
+    browser.resize(1200)
     assert browser.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.ask("getComputedStyle(document.querySelector('nav')).display") == "none"
     browser.show_as()

@@ -161,7 +161,7 @@ def test_a_measured_table_stands_beside_the_printed_one_with_its_claims(probers:
     assert "144 Attention Heads 88.00 [86.50, 89.50] printed 52.04 n 900, 1 seed, 2 prober seeds" in words
     assert "V6 · Heads together recover the type of a link, hardly its existence disagrees" in words
     assert "8 more claims, not testable here" in words
-    assert words.index("Published: VALUE") < words.index("Accuracy (probe vcd)") < words.index("V6 · Heads")
+    assert words.index("Published: VALUE") < words.index("Accuracy (probe vcd,") < words.index("V6 · Heads")
 
 
 def test_single_prober_seeds_fold_away(probers: Page):

@@ -62,6 +62,7 @@ def test_a_prober_of_states_makes_curves_of_model_and_controls_without_single_se
     accuracy, _, gain = result_figures(
         records(replace(TRAINED, probe="vcd", prober="embedding"), prober_rows("embedding"))
     )
+    assert accuracy.caption.startswith("Accuracy (probe vcd, embedding prober) layer by layer")
     (panel,) = accuracy.panels
     assert isinstance(panel, LinePanel)
     assert [line.name for line in panel.lines] == [

@@ -61,7 +61,8 @@ def _figure(key: tuple[str, ...], found: Sequence[Measurement]) -> Figure:
     shown = measure(key[1])
     details = [part for part in key[2:-1] if part]
     select, manner = _KINDS[key[-1]]
-    caption = f"{', '.join([shown.title, *details])} (probe {key[0]}) {manner}."
+    probers = [f"{name} prober" for name in dict.fromkeys(each.subject.prober for each in found) if name]
+    caption = f"{', '.join([shown.title, *details])} ({', '.join([f'probe {key[0]}', *probers])}) {manner}."
     return Figure("-".join(_slug(part) for part in key if part), caption, tuple(select(found, shown)))
 
 
