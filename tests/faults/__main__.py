@@ -39,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def groups() -> list[str]:
     """Return the names of the modules beside this one that have cases."""
-    names = sorted(module.name for module in pkgutil.iter_modules(faults.__path__))
-    return [name for name in names if not name.startswith(("_", "test_")) and hasattr(_module(name), "cases")]
+    return [name for name in _modules() if hasattr(_module(name), "cases")]
 
 
 def cases_of(group: str, seed: int, count: int | None) -> list[Case]:
@@ -49,7 +48,7 @@ def cases_of(group: str, seed: int, count: int | None) -> list[Case]:
     Raises:
         ValueError: if there is no such group.
     """
-    if group not in groups():
+    if group not in _modules() or not hasattr(_module(group), "cases"):
         raise ValueError(f"--only {group}: no such group; there are {', '.join(groups())}")
     found: list[Case] = _module(group).cases(seed, count)
     return found
@@ -101,6 +100,11 @@ def _watched(outcomes: Iterable[Outcome], number: int, log: Console | None) -> l
         if log is not None:
             log.out(line, outcome.verdict.detail, sep="\n", highlight=False)
     return done
+
+
+def _modules() -> list[str]:
+    names = sorted(module.name for module in pkgutil.iter_modules(faults.__path__))
+    return [name for name in names if not name.startswith(("_", "test_"))]
 
 
 def _module(name: str) -> ModuleType:
