@@ -141,7 +141,7 @@ class Watch:
             save(*args, **kwargs)
             self.enter(before)
 
-        pl.Trainer.__init__, pl.Trainer.save_checkpoint = marked, marked_save  # type: ignore[method-assign]
+        pl.Trainer.__init__, pl.Trainer.save_checkpoint = marked, marked_save
 
     def _read(self) -> tuple[int, int]:
         phase, operations = struct.unpack_from("qq", self._memory)

@@ -7,7 +7,7 @@ import sys
 
 from tests.conftest import ROOT
 
-COUNT = 5
+COUNT = 3
 
 
 def row(said: str, group: str) -> list[str]:
