@@ -117,6 +117,13 @@ def test_an_error_of_its_own_is_told_with_what_others_died_of(words: Path):
     assert error.__notes__ == ["(rank 1 ended with status 1: the loss of mlm is not finite)"]
 
 
+def test_what_another_died_of_is_told_before_it_has_ended(words: Path):
+    words_file(words, 1).write_text("no such scene", "utf-8")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        assert str(watch(child).told(LOST)) == "rank 1: no such scene"
+        child.kill()
+
+
 @pytest.mark.parametrize("other", ["no such scene", str(LOST)])
 def test_an_error_that_others_have_too_or_come_to_feel_is_told_once(other: str, words: Path):
     error = ValueError("no such scene")

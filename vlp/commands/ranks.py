@@ -69,8 +69,10 @@ def leave_words(message: str) -> None:
     """Leave what this process dies of, or was stopped by, to the one that waits for it, if one does."""
     if LAST_WORDS in os.environ:
         file = words_file(Path(os.environ[LAST_WORDS]), int(os.environ.get("LOCAL_RANK", 0)))
+        unfinished = file.with_suffix(".unfinished")
         with suppress(FileNotFoundError):  # that one is at its end
-            file.write_text(message, "utf-8")
+            unfinished.write_text(message, "utf-8")
+            unfinished.replace(file)
 
 
 def leave_stopped(stopped: stopping.Stopped) -> int:
@@ -174,13 +176,16 @@ class RankWatch:
         return error
 
     def _deaths(self) -> Iterator[str]:
-        """Yield how the others died, unless they only lost their connection; wait for it a little."""
+        """Yield what the others died of, unless they only lost their connection; wait for it a little.
+
+        A process that has said what it dies of may take long to end: what it has opened is closed first.
+        """
         deadline = time.monotonic() + OWN_WORDS_S
         for rank, child in enumerate(self.children, start=1):
-            with suppress(subprocess.TimeoutExpired):
-                status = child.wait(max(0, deadline - time.monotonic()))
-                if status != 0 and not self._lost_connection(rank):
-                    yield self._death(rank, status)
+            while child.poll() is None and not self._said(rank) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if (child.returncode or self._said(rank)) and not self._lost_connection(rank):
+                yield self._death(rank, child.returncode)
 
     def _wait(self, rank: int, child: subprocess.Popen[bytes]) -> None:
         status = child.wait()
@@ -203,6 +208,10 @@ class RankWatch:
         file = words_file(self.words, rank)
         return file.read_text("utf-8") if file.is_file() else ""
 
-    def _death(self, rank: int, status: int) -> str:
-        told = self._said(rank) or (f"killed by {signal.Signals(-status).name}" if status < 0 else "it said nothing")
+    def _death(self, rank: int, status: int | None) -> str:
+        told = self._said(rank) or "it said nothing"
+        if status is None:
+            return f"rank {rank}: {told}"
+        if status < 0:
+            told = f"killed by {signal.Signals(-status).name}"
         return f"rank {rank} ended with status {status}: {told}"
