@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
-from vlp.metrics.resampling import ClusteredBootstrap, Interval, permutation_p_value
+from vlp.metrics.resampling import ClusteredBootstrap, Interval, permutation_p_value, tail
 
 # Axes: N items, G predictions side by side.
 
@@ -30,10 +30,23 @@ def clustered(generator: np.random.Generator, images: int, per_image: int) -> tu
     return torch.from_numpy(generator.random(images * per_image) < rate), names(np.arange(images).repeat(per_image))
 
 
+def level(num_groups: int) -> float:
+    """Return the level at which a percentile interval of few groups covers 95 %."""
+    return 1 - 2 * tail(num_groups)
+
+
+def test_an_interval_is_wider_the_fewer_groups_it_is_from():
+    assert tail(10**7) == pytest.approx(0.025, rel=1e-5)
+    assert tail(20) == pytest.approx(
+        stats.norm.cdf(-2.093024 * 1.0259783)
+    )  # as tables print it
+
+
 def test_without_clusters_the_interval_is_scipys_percentile_bootstrap():
     values = np.random.default_rng(0).gamma(2, size=60)
     ours = ClusteredBootstrap(names(range(60)), num_resamples=20000).mean(torch.from_numpy(values))
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=20000, method="percentile", rng=1).confidence_interval
+    settings = {"n_resamples": 20000, "method": "percentile", "confidence_level": level(60), "rng": 1}
+    theirs = stats.bootstrap((values,), np.mean, **settings).confidence_interval
     assert ours.value.item() == pytest.approx(values.mean())
     assert ends(ours) == pytest.approx([theirs.low, theirs.high], abs=0.01)
     assert (ours.n, ours.n_groups) == (60, 60)
@@ -52,6 +65,7 @@ def test_with_clusters_it_is_scipys_bootstrap_of_a_ratio_of_sums():
         vectorized=True,
         n_resamples=20000,
         method="percentile",
+        confidence_level=level(30),
         rng=1,
     ).confidence_interval
     assert ends(ours) == pytest.approx([theirs.low, theirs.high], abs=0.01)
@@ -121,7 +135,7 @@ def test_the_resamples_of_balanced_accuracy_are_scikit_learns_on_drawn_items():
         right = correct[items].numpy()
         values.append(np.mean([right[label[items] == kind].mean() for kind in np.unique(label[items])]))
     found = bootstrap.balanced_accuracy(correct, label, 3)
-    assert ends(found) == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist())
+    assert ends(found) == pytest.approx(np.quantile(values, [tail(4), 1 - tail(4)]).tolist())
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals_say():
