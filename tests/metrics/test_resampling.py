@@ -37,9 +37,7 @@ def level(num_groups: int) -> float:
 
 def test_an_interval_is_wider_the_fewer_groups_it_is_from():
     assert tail(10**7) == pytest.approx(0.025, rel=1e-5)
-    assert tail(20) == pytest.approx(
-        stats.norm.cdf(-2.093024 * 1.0259783)
-    )  # as tables print it
+    assert tail(20) == pytest.approx(stats.norm.cdf(-2.093024 * 1.0259783))  # as tables print it
 
 
 def test_without_clusters_the_interval_is_scipys_percentile_bootstrap():
