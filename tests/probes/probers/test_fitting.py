@@ -91,10 +91,21 @@ def test_half_precision_arithmetic_finds_the_same(pairs: tuple[torch.Tensor, tor
     torch.testing.assert_close(single, half, rtol=0, atol=0.04)
 
 
+def test_a_fit_is_of_one_process_wherever_it_runs(monkeypatch: pytest.MonkeyPatch):
+    """What a scheduler or torchrun says of other processes is not its concern."""
+    examples = Examples(torch.rand(60, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 2)
+    alone = fit(factory(AttentionProber, max_epochs=2), examples, examples, 2)
+    slurm = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "cell", "SLURM_PROCID": "1"}
+    torchrun = {"TORCHELASTIC_RUN_ID": "0", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+    for name, value in {**slurm, **torchrun}.items():
+        monkeypatch.setenv(name, value)
+    beside = fit(factory(AttentionProber, max_epochs=2), examples, examples, 2)
+    torch.testing.assert_close(beside.prober.weight, alone.prober.weight, rtol=0, atol=0)
+    torch.testing.assert_close(beside.predict(examples), alone.predict(examples), rtol=0, atol=0)
+
+
 def test_a_label_that_is_no_class_is_refused():
     good = Examples(torch.rand(8, 1, 1, 2), torch.arange(8) % 2)
-    for train, val, name in ((good, replace(good, label=good.label * 2), "validation"), (good, good, "")):
-        if name:
-            with pytest.raises(ValueError) as caught:
-                fit(factory(AttentionProber), train, val, 2)
-            assert str(caught.value) == "validation labels must be 0 to 1, found 0 to 2"
+    with pytest.raises(ValueError) as caught:
+        fit(factory(AttentionProber), good, replace(good, label=good.label * 2), 2)
+    assert str(caught.value) == "validation labels must be 0 to 1, found 0 to 2"
