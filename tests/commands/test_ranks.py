@@ -38,11 +38,13 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ended(status: int, words: str = "", rank: int = 1) -> subprocess.Popen[bytes]:
-    """Return a process of rank 1 that ends with ``status``, having left its last words."""
+    """Return a process of rank 1 that ended with ``status``, having left its last words."""
     if words:
         words_file(Path(os.environ[LAST_WORDS]), rank).write_text(words, "utf-8")
     end = f"os._exit({status})" if status >= 0 else f"os.kill(os.getpid(), {-status})"
-    return subprocess.Popen([sys.executable, "-c", f"import os; {end}"])
+    process = subprocess.Popen([sys.executable, "-c", f"import os; {end}"])
+    process.wait()
+    return process
 
 
 def watch(*children: subprocess.Popen[bytes]) -> RankWatch:
