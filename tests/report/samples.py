@@ -160,6 +160,7 @@ def prober_rows(prober: str, model: str = "uniter") -> list[Row]:
             for name, other in {**found, **WITHOUT_MODEL}.items()
             if name != "model"
         ]
+        rows.append(row("model", "p_value", 0.002, n=900, parameter="over=random_weights", **place))
         rows += [row("model", "recall", found["model"], 0.03, n=450, label=name, **place) for name in ("linked", "not")]
     return rows
 

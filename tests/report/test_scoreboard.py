@@ -170,8 +170,8 @@ def test_what_heads_tell_is_one_line_beside_every_control_with_the_paired_gain()
     assert answer.finding.text == (
         "88.0% [86.5, 89.5] right (balanced 87.0% [85.5, 88.5]), against 57.0% [55.5, 58.5] with random weights, 50.0% "
         "by chance, 50.0% [49.0, 51.0] by the majority class, 53.0% [51.5, 54.5] on the control task, 51.0% [49.5, "
-        "52.5] from the phrase alone, 50.0% [48.5, 51.5] from the region alone; pair by pair 31.0\u00a0points [29.0, "
-        "33.0] more than with random weights."
+        "52.5] from the phrase alone, 50.0% [48.5, 51.5] from the region alone; paired difference to random weights "
+        "31.0\u00a0points [29.0, 33.0], p 0.0020."
     )
 
 

@@ -158,6 +158,8 @@ def _draw_lines(panel: LinePanel, axes: Axes) -> None:
     axes.set_xlabel(panel.x_title)
     axes.set_ylabel(panel.y_title)
     axes.set_ylim(*_limits([end for line in panel.lines for end in _ends(line)], panel.lower, panel.upper))
+    if panel.lower is not None and panel.lower == panel.upper:  # a difference
+        axes.axhline(panel.lower, color=SOFT, linewidth=0.9)
     if panel.is_by_layer:
         axes.set_xticks(sorted({point[0] for line in panel.lines for point in line.points}))
     if len(named) >= MANY_LINES:

@@ -97,6 +97,7 @@ WORDS = {
         _bits("bits", "Loss"),
         Measure("description_length", "Description length", "bits", 0.0, None, higher_is_better=False, digits=0),
         _percent("recall", "Recall"),
+        Measure("p_value", "p value", digits=4),
         Measure("nmi", "NMI"),
         Measure("flow", "Inter-modality flow"),
         Measure("flow_over_uniform", "Flow over uniform", upper=None),

@@ -25,13 +25,14 @@ def read_off(found: Sequence[Measurement]) -> Finding | None:
     measured = sorted(accuracies, key=lambda each: each.place.layer or 0)
     if not measured:
         return None
-    gains = _gains(found)
+    gains, p_values = _over_untrained(found, "accuracy_gain"), _over_untrained(found, "p_value")
     best = max(measured, key=lambda each: each.model.value if each.model else 0.0)
     text = _best_in_words(best, _balanced(found, best.place), len(measured) > 1)
     if is_untrained(best) or MAIN_CONTROL not in best.by_condition:
         return Finding(f"{text}{as_control(best)}.", "measured")
     if best.place in gains:
-        text += f"; pair by pair {with_interval(gains[best.place])} more than with random weights"
+        p_value = f", p {with_interval(p_values[best.place])}" if best.place in p_values else ""
+        text += f"; paired difference to random weights {with_interval(gains[best.place])}{p_value}"
     standings = {each.place.layer: _above_all(each, gains.get(each.place)) for each in measured}
     judged = [standing for layer, standing in standings.items() if layer != 0]
     return Finding.judged(f"{text}{_layers_above(standings)}.", judged, Standing.ABOVE)
@@ -69,11 +70,11 @@ def _above_all(found: Measurement, gain: Record | None) -> Standing:
     return min(known, key=order.index, default=Standing.UNKNOWN)
 
 
-def _gains(found: Sequence[Measurement]) -> dict[Place, Record]:
-    """Return the paired gain over random weights by place."""
-    over = f"over={MAIN_CONTROL}"
-    gains = [each for each in found if each.quantity.metric == "accuracy_gain" and each.quantity.parameter == over]
-    return {each.place: each.model for each in gains if each.model is not None}
+def _over_untrained(found: Sequence[Measurement], metric: str) -> dict[Place, Record]:
+    """Return a comparison with random weights by place."""
+    asked = (metric, f"over={MAIN_CONTROL}")
+    compared = [each for each in found if (each.quantity.metric, each.quantity.parameter) == asked]
+    return {each.place: each.model for each in compared if each.model is not None}
 
 
 def why_untrained_links_score(found: Sequence[Measurement]) -> str:

@@ -66,7 +66,7 @@ def _cluster_size(found: Sequence[Measurement]) -> Finding | None:
 
 def _of_probers(probe: str, words: str, explain: Callable[[Sequence[Measurement]], str]) -> Question:
     asked = f"Can a prober read off {words}?"
-    beside = ("balanced_accuracy", "accuracy_gain", "selectivity", "description_length")
+    beside = ("balanced_accuracy", "accuracy_gain", "p_value", "selectivity", "description_length")
     return Question(probe, "accuracy", "", asked, read_off, beside, explain)
 
 

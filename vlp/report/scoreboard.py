@@ -30,7 +30,7 @@ REQUIRED_CONTROLS = {
 Of what has a label, a row a class, random weights are enough.
 """
 
-DIFFERENCES = frozenset({"accuracy_gain", "selectivity"})
+DIFFERENCES = frozenset({"accuracy_gain", "p_value", "selectivity"})
 """Metrics that hold their control in them."""
 
 MAX_QUANTITIES = 4

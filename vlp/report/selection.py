@@ -26,8 +26,8 @@ from vlp.results import Record, Subject
 MAX_DOTS = 90
 """Dots of one figure; a metric with more (a row a class) is read from its table."""
 
-TABLE_ONLY = frozenset({"recall"})
-"""Metrics with a row a class, which are read from their table."""
+TABLE_ONLY = frozenset({"p_value", "recall"})
+"""Metrics that are read from their table: of a row a class, and what a picture shows badly."""
 
 
 def result_figures(records: Iterable[Record]) -> list[Figure]:
