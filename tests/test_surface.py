@@ -17,6 +17,7 @@ OPTIONS = {
     "dataset": "nlvr scenes",
     "debug": "one_batch one_percent overfit profiler",
     "experiment": "scenes",
+    "experiment/value": "table3",
     "hydra/help": "probe train",
     "hydra/sweeper": "vlp",
     "logger": "csv tensorboard wandb",

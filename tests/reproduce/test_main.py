@@ -1,0 +1,146 @@
+"""The command, its sweeps taken from it: what it starts, what it says, how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.published.samples import VALUES, cell, subject
+from vlp.durable.stopping import Stopped
+from vlp.published import Artefact, load
+from vlp.reproduce import __main__ as reproducing
+from vlp.reproduce.running import probe_arguments, quoted
+from vlp.results import write_records
+
+ALL_CELLS = [(probe, prober, model) for probe, prober in VALUES for model in ("uniter", "lxmert")]
+
+Cell = tuple[str, str, str]
+Started = tuple[str, Path, list[str]]
+Sweep = Callable[..., list[Started]]
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch, in_temporary_folder: Path) -> Sweep:
+    """Return a function that has sweeps finish some cells, and gives the list of those that were started."""
+
+    def prepare(
+        cells: Sequence[tuple[str, str, str]] = ALL_CELLS, status: int = 0
+    ) -> list[tuple[str, Path, list[str]]]:
+        started: list[tuple[str, Path, list[str]]] = []
+
+        def measure(artefact: Artefact, folder: Path, overrides: Sequence[str]) -> int:
+            started.append((artefact.name, folder, list(overrides)))
+            for probe, prober, model in cells:
+                home = folder / "cells" / f"{probe}-{prober}-{model}"
+                home.mkdir(parents=True, exist_ok=True)
+                write_records(home / "results.csv", cell(subject(probe, prober, model), VALUES[probe, prober]))
+                (home / "run.json").write_text(json.dumps({"command": "python probe.py", "finished": True}))
+            return status
+
+        monkeypatch.setattr(reproducing, "measure", measure)
+        return started
+
+    monkeypatch.setattr(reproducing.stopping, "install", lambda: None)
+    return prepare
+
+
+def test_one_artefact_is_measured_and_reported_beside_the_printed_numbers(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+):
+    started = sweep()
+    assert reproducing.main(["value/table3", "seed=1", "out=mine", "dataset.size=64"]) == 0
+    assert started == [("value/table3", Path("mine"), ["seed=1", "dataset.size=64"])]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "value/table3 done: 8 cells" in printed
+    assert "52.04 | 54.00" in printed
+    assert "V6 Heads together recover the type of a link, hardly its existence: agrees." in printed
+    assert "report: mine/report.html" in printed
+    page = Path("mine/report.html").read_text("utf-8")
+    assert "144 Attention Heads" in page
+
+
+def test_the_table_beside_the_report_has_the_printed_heads_in_their_order(sweep: Sweep):
+    sweep(ALL_CELLS[:1])
+    reproducing.main(["value/table3", "out=mine"])
+    with Path("mine/value_table3.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    printed = load("value/table3").cells
+    assert [(line["row"], line["column"], line["printed"]) for line in lines] == [
+        (cell.row, cell.column, cell.text) for cell in printed
+    ]
+    attention = lines[0]
+    assert float(attention["ours"]) == pytest.approx(54.0)
+    assert [attention[name] for name in ("n", "seeds", "prober_seeds", "dataset")] == ["400", "1", "2", "scenes"]
+
+
+def test_a_cell_that_fails_is_told_by_the_status_and_what_is_there_is_reported(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+):
+    sweep(ALL_CELLS[:3], status=1)
+    assert reproducing.main(["value/table3", "out=mine"]) == 1
+    said = capsys.readouterr()
+    assert "partly: 3 of 8 cells" in said.out
+    assert "cells failed, so these are not whole: value/table3" in said.err
+    assert Path("mine/report.html").is_file()
+
+
+def test_without_a_finished_cell_there_is_no_report(sweep: Sweep, capsys: pytest.CaptureFixture[str]):
+    sweep([], status=1)
+    assert reproducing.main(["value/table3", "out=mine"]) == 1
+    assert "missing: 8 cells" in capsys.readouterr().out
+    assert not Path("mine").exists()
+
+
+def test_of_a_paper_everything_with_an_experiment_is_measured_and_the_rest_named(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+):
+    started = sweep(ALL_CELLS[:1])
+    assert reproducing.main(["value", "out=mine"]) == 0
+    assert [(name, folder) for name, folder, _ in started] == [("value/table3", Path("mine/table3"))]
+    assert "not here yet, no experiment yet: value/figure3, " in capsys.readouterr().out
+    assert Path("mine/report.html").is_file()
+
+
+def test_the_list_starts_nothing(sweep: Sweep, capsys: pytest.CaptureFixture[str]):
+    started = sweep()
+    assert reproducing.main(["--list"]) == 0
+    assert reproducing.main([]) == 0
+    assert started == []
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 2 * 43
+    assert ["value/table3", "missing: 8 cells"] in lines
+
+
+def test_a_name_that_is_none_is_an_error_of_use(sweep: Sweep, capsys: pytest.CaptureFixture[str]):
+    started = sweep()
+    assert reproducing.main(["value/table33"]) == 2
+    assert capsys.readouterr().err.startswith("vlp.reproduce: value/table33 is no published table or figure")
+    assert started == []
+
+
+def test_a_signal_ends_it_with_its_status_and_the_command_that_goes_on(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    sweep()
+
+    def stopped(*_: object) -> int:
+        raise Stopped("SIGTERM")
+
+    monkeypatch.setattr(reproducing, "measure", stopped)
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", "vlp.reproduce", "value/table3"])
+    assert reproducing.main(["value/table3"]) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "python -m vlp.reproduce value/table3"
+
+
+def test_the_probe_command_gets_the_experiment_the_folder_and_the_user_s_settings_last():
+    (artefact,) = [each for each in reproducing.ARTEFACTS.values() if each.name == "value/table3"]
+    assert probe_arguments(artefact, Path("it's here"), ["model=bert"]) == [
+        "experiment=value/table3",
+        "hydra.sweep.dir='it\\'s here'",
+        "model=bert",
+    ]
+    assert quoted("a\\b") == "'a\\\\b'"

@@ -1,0 +1,94 @@
+"""``python -m vlp.reproduce [NAME...] [--list] [KEY=VALUE...] [out=DIR]``: measure artefacts and report them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlp.commands.stopped import end_stopped
+from vlp.configs.showing import printable
+from vlp.durable import stopping
+from vlp.durable.stopping import Stopped
+from vlp.published import ARTEFACTS
+from vlp.report import collect, print_published, print_scoreboard, write_report
+from vlp.reproduce.naming import Request, request
+from vlp.reproduce.running import measure
+from vlp.reproduce.state import ROOT, State, state_of, states
+
+OUT = "out="
+
+EXAMPLES = """\
+copy and paste:
+  python -m vlp.reproduce --list                            every table and figure, and how much of it is there
+  python -m vlp.reproduce value/table3                      one of them, into outputs/reproduce/value/table3
+  python -m vlp.reproduce value out=outputs/mine            all of a paper, elsewhere
+  python -m vlp.reproduce value/table3 model=uniter seed=1  with settings of probe.py"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 where a cell failed, 2 for what cannot be asked for, 128 + n after a signal."""
+    stopping.install()
+    options = parser().parse_intermixed_args(arguments)
+    names = [word for word in options.words if "=" not in word and word[0] != "~"]
+    out = next((Path(word.removeprefix(OUT)) for word in reversed(options.words) if word.startswith(OUT)), None)
+    overrides = [word for word in options.words if word not in names and not word.startswith(OUT)]
+    try:
+        if options.list or not names:
+            print_states(states(root=out or ROOT))
+            return 0
+        return reproduce(request(names, out), overrides)
+    except Stopped as stopped:
+        return end_stopped(stopped)
+    except (OSError, ValueError) as error:
+        print(f"vlp.reproduce: {printable(str(error))}", file=sys.stderr)
+        return 2
+
+
+def reproduce(asked: Request, overrides: Sequence[str]) -> int:
+    """Measure what is missing and report what is there; return 1 where a cell failed."""
+    failed = [name for name, folder in asked.folders.items() if measure(ARTEFACTS[name], folder, overrides) != 0]
+    print_states([state_of(name, folder) for name, folder in asked.folders.items()])
+    if asked.left_out:
+        print(f"not here yet, no experiment yet: {', '.join(asked.left_out)}")
+    measured = [folder for folder in asked.folders.values() if any((folder / "cells").glob("*/results.csv"))]
+    if measured:
+        findings = collect(measured)
+        page = write_report(findings, asked.out)
+        print_scoreboard(findings.records)
+        print_published(findings.records)
+        print(f"report: {page}")
+    if failed:
+        print(f"cells failed, so these are not whole: {', '.join(failed)}; the same command goes on", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def print_states(found: Sequence[State]) -> None:
+    """Print one line an artefact."""
+    width = max((len(state.name) for state in found), default=0)
+    for state in found:
+        print(f"{state.name:<{width}}  {state.words}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m vlp.reproduce",
+        description="Measure tables and figures of the papers and set them beside the printed numbers.\n"
+        "What is finished is not measured again.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "words",
+        nargs="*",
+        metavar="NAME | KEY=VALUE | out=DIR",
+        help=f"value/table3, value (a paper), all; settings of probe.py; where to (default: {ROOT}/NAME)",
+    )
+    command.add_argument("--list", action="store_true", help="show every artefact and how much of it is there")
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())
