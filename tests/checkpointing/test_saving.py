@@ -90,6 +90,14 @@ def test_what_is_no_number_is_never_the_best(tmp_path: Path):
     assert target(tmp_path, "best") == "step-0000006.ckpt"
 
 
+def test_what_was_best_by_another_measure_is_not_the_best(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    fit(Data(), saving(tmp_path), module=Recorder(losses=(1.0, 2.0)))
+    resume = tmp_path / "checkpoints" / "step-0000006.ckpt"
+    fit(Data(), saving(tmp_path, mode="max"), module=Recorder(losses=(1.5,)), resume=resume)
+    assert "which checkpoint is best is found anew: it was min of val/loss" in caplog.messages
+    assert target(tmp_path, "best") == "step-0000006.ckpt"
+
+
 def test_without_a_monitor_there_is_no_best(tmp_path: Path):
     fit(Data(), saving(tmp_path, monitor=None))
     assert there(tmp_path) == {"step-0000006.ckpt", "step-0000008.ckpt", "last.ckpt"}
@@ -150,7 +158,7 @@ def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path):
 
 def test_a_signal_in_the_last_step_lets_it_finish(tmp_path: Path):
     end = stopped(tmp_path, At("train", 7, terminate))
-    assert end.saved is None
+    assert (end.saved, end.step) == (tmp_path / "checkpoints" / "step-0000008.ckpt", 8)
     assert target(tmp_path, "last") == "step-0000008.ckpt"
 
 
@@ -175,9 +183,7 @@ def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path):
     torch.save(contents, other)
     with pytest.raises(ValueError) as error:
         fit(Data(), saving(tmp_path / "run"), resume=other)
-    assert str(error.value) == (
-        f"{other} was written by 2 process(es), this run has 1: give as many devices, or resume=never"
-    )
+    assert str(error.value) == (f"{other} was written by 2 process(es), this run has 1: give as many devices")
 
 
 def full(*_: object) -> None:
@@ -211,3 +217,16 @@ def test_a_signal_that_finds_the_disk_full_does_not_say_that_it_saved(tmp_path: 
     with pytest.raises(StorageError), stopping.deferring():
         fit(Data(), saving(tmp_path, on_error="continue"), At("train", 4, spoil))
     assert target(tmp_path, "last") == "step-0000004.ckpt"
+
+
+def test_a_checkpoint_that_was_not_written_is_not_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    options = {"accumulate_grad_batches": 2, "max_steps": 4}
+    with monkeypatch.context() as until:
+        spoil = At("train", 3, lambda: until.setattr(writer, "replacing", full))
+        mend = At("train", 4, until.undo)  # in the middle of the third step
+        callbacks = (saving(tmp_path, on_error="continue", monitor=None), spoil, mend, At("train", 4, terminate))
+        with pytest.raises(Stopped) as raised, stopping.deferring():
+            fit(Data(), *callbacks, **options)
+    assert raised.value.saved is not None
+    assert raised.value.saved.is_file()
+    assert raised.value.step == 2

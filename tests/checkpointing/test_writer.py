@@ -274,3 +274,11 @@ def test_removing_takes_the_sidecar_along_and_nothing_else(path: Path, size: int
     CheckpointWriter().remove_checkpoint(path)
     CheckpointWriter().remove_checkpoint(path)
     assert names(path.parent) == ["other"]
+
+
+def test_a_damaged_checkpoint_stays_one_when_what_was_to_replace_it_is_cut_off(path: Path, size: int):
+    path.write_bytes(path.read_bytes()[:-50])
+    with failing("replace", full, after=1), pytest.raises(StorageError):  # the sidecar's rename comes first
+        CheckpointWriter().save_checkpoint(state(60), path)
+    with pytest.raises(DamagedError):
+        verify(path)

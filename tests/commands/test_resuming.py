@@ -11,7 +11,7 @@ import torch
 from vlp.checkpointing import CheckpointWriter, Generations
 from vlp.commands.identity import content_hash
 from vlp.commands.resuming import Start, find_start
-from vlp.durable.digests import DamagedError
+from vlp.durable.digests import DamagedError, check_digest
 
 CONFIG: dict[str, Any] = {"entry": "train", "seed": 0, "resume": "auto", "ckpt_path": None}
 
@@ -105,12 +105,25 @@ def test_a_checkpoint_that_is_not_there_is_named(asked: str, tmp_path: Path):
         find_start(config(ckpt_path=asked), tmp_path)
 
 
-def test_what_is_no_checkpoint_of_a_training_is_named(tmp_path: Path):
+def test_what_is_no_checkpoint_of_a_training_is_named_before_anything_is_moved(tmp_path: Path):
+    good = checkpoint(tmp_path, 2)
     path = tmp_path / "weights.ckpt"
     CheckpointWriter().save_checkpoint({"state_dict": {}}, path)
     with pytest.raises(ValueError) as error:
         find_start(config(ckpt_path=str(path)), tmp_path)
     assert str(error.value) == f"{path} is no checkpoint of a training here; weights=PATH of probe.py reads others"
+    assert find_start(config(), tmp_path) == Start(good, rows=20)
+
+
+def test_going_back_sets_aside_what_came_later(tmp_path: Path):
+    early, late = checkpoint(tmp_path, 2), checkpoint(tmp_path, 4)
+    (tmp_path / "metrics.csv").write_text("curve")
+    assert find_start(config(ckpt_path=str(early)), tmp_path) == Start(early, rows=20)
+    assert find_start(config(), tmp_path) == Start(early, rows=20)
+    aside = tmp_path / "earlier" / "1"
+    assert [path.name for path in Generations(aside / "checkpoints").all()] == [late.name]
+    assert check_digest(aside / "checkpoints" / late.name)
+    assert (aside / "metrics.csv").read_text() == "curve"
 
 
 def test_beginning_anew_sets_the_earlier_training_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -118,7 +131,7 @@ def test_beginning_anew_sets_the_earlier_training_aside(tmp_path: Path, caplog: 
         checkpoint(tmp_path, 2)
         (tmp_path / "metrics.csv").write_text(str(number))
         assert find_start(config(resume="never"), tmp_path) == Start()
-        assert not (tmp_path / "checkpoints").exists()
+        assert list((tmp_path / "checkpoints").iterdir()) == []
     assert [(tmp_path / "earlier" / n / "metrics.csv").read_text() for n in ("1", "2")] == ["1", "2"]
     assert (tmp_path / "earlier" / "1" / "checkpoints" / "step-0000002.ckpt").is_file()
     assert f"{tmp_path} held an earlier training, which is in {tmp_path / 'earlier' / '2'} now" in caplog.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import operator
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from vlp.checkpointing.writer import CheckpointWriter
 from vlp.data.loading import EveryBatch
 from vlp.durable import stopping
 from vlp.durable.stopping import MAX_TIME, Stopped
+
+log = logging.getLogger(__name__)
 
 MODES = {"min": operator.lt, "max": operator.gt}
 REASONS = ("", MAX_TIME, "SIGUSR1", "SIGINT", "SIGTERM")
@@ -70,11 +73,18 @@ class SaveCheckpoints(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of this: lines of the table, number of processes, the best value and step."""
         rows = self.table.rows if self.boundary is None else self.boundary.rows
-        return {"rows": rows, "world_size": self.world_size, "best": dict(self.best)}
+        watched = {"monitor": self.monitor, "mode": self.mode}
+        return {"rows": rows, "world_size": self.world_size, "best": dict(self.best), **watched}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
-        self.best = dict(state_dict["best"])
+        """Take back the best so far, if it was found by the same measure and is in this folder."""
+        best = dict(state_dict["best"])
+        is_watched = (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode)
+        self.best = best if best and is_watched and self.generations.path(int(best["step"])).is_file() else {}
+        if best and not self.best:
+            log.warning(
+                "which checkpoint is best is found anew: it was %s of %s", state_dict["mode"], state_dict["monitor"]
+            )
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the boundary's counters into a checkpoint; each run has its own ``trainer.max_time``."""
@@ -92,7 +102,7 @@ class SaveCheckpoints(Checkpoint):
         if written_by != trainer.world_size:
             raise ValueError(
                 f"{trainer.ckpt_path} was written by {written_by} process(es), this run has {trainer.world_size}: "
-                f"give as many devices, or resume=never"
+                "give as many devices"
             )
         self.boundary = Boundary(checkpoint["loops"]["fit_loop"], self.table.rows)
         self.step = checkpoint["global_step"]
@@ -142,7 +152,7 @@ class SaveCheckpoints(Checkpoint):
         if self.monitor is None:
             return
         value = self._watched(trainer)
-        if not math.isnan(value) and (not self.best or MODES[self.mode](value, self.best["value"])):
+        if math.isfinite(value) and (not self.best or MODES[self.mode](value, self.best["value"])):
             self.best = {"value": value, "step": self.step}
             if not self.boundary.is_final:
                 self._save(trainer)
@@ -154,13 +164,16 @@ class SaveCheckpoints(Checkpoint):
             self._save(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Do not let a run whose time was up before its first step pass for one that is done.
+        """Do not let a run whose time was up before its first step pass for one that is done; see to a late signal.
 
         Raises:
-            Stopped: in every process.
+            Stopped: in every process that was told.
         """
         if _is_time_up(trainer) and trainer.global_step == 0:
             raise Stopped(MAX_TIME)
+        reason = stopping.received()
+        if reason is not None and self.saved_step == self.step > 0:
+            raise Stopped(reason, saved=self.generations.path(self.step), step=self.step)
 
     def _watched(self, trainer: pl.Trainer) -> float:
         """Return the value that says which checkpoint is best, as the first process has it."""
@@ -176,8 +189,9 @@ class SaveCheckpoints(Checkpoint):
         self._flush(trainer)
         if self.saved_step != self.step:
             trainer.save_checkpoint(path, weights_only=False)
-            self.saved_step = self.step
-        if trainer.is_global_zero and self.writer.error is None and path.exists():
+            if trainer.strategy.broadcast(self.writer.error is None):
+                self.saved_step = self.step
+        if trainer.is_global_zero and self.saved_step == self.step:
             with self.writer.as_told():
                 self.generations.point(LAST, path)
                 if self.best.get("step") == self.step:
@@ -200,8 +214,8 @@ class SaveCheckpoints(Checkpoint):
         if not reason or (self.boundary is not None and self.boundary.is_final):
             return
         saved = None if self.boundary is None else self._save(trainer)
-        if self.writer.error is not None:
-            raise self.writer.error
+        if saved is not None and self.saved_step != self.step:
+            raise self.writer.error or RuntimeError(f"{saved} was not written; the first process says why")
         raise Stopped(reason, saved=saved, step=self.step)
 
     def _agreed(self, trainer: pl.Trainer, reason: str) -> str:

@@ -47,7 +47,7 @@ class CheckpointWriter(CheckpointIO):
             raise ValueError(f"on_error={on_error!r}: expected {' or '.join(ON_ERROR)}")
         self.on_error = on_error
         self.error: StorageError | None = None
-        """What the disk last did not take, None where it took it."""
+        """Why the last checkpoint was not written, None where it was."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write ``checkpoint``, durably.
@@ -59,19 +59,22 @@ class CheckpointWriter(CheckpointIO):
         if storage_options is not None:
             raise TypeError(f"storage_options={storage_options!r}: checkpoints are written to local files, without any")
         contents = plain(checkpoint)
+        self.error = None
         with self.as_told():
-            _write(contents, Path(path))
+            try:
+                _write(contents, Path(path))
+            except StorageError as error:
+                self.error = error
+                raise
 
     @contextmanager
     def as_told(self) -> Iterator[None]:
-        """Raise the block's `StorageError`, or log it and keep it as ``error``, as ``on_error`` says."""
-        self.error = None
+        """Raise the block's `StorageError`, or log it, as ``on_error`` says."""
         try:
             yield
         except StorageError as error:
             if self.on_error == "stop":
                 raise
-            self.error = error
             log.error("%s; the run goes on without it", error)
 
     def load_checkpoint(
@@ -164,7 +167,7 @@ def verify(path: Path) -> None:
 def _write(contents: Any, path: Path) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        known = [file_digest(path)] if path.exists() else []
+        known = [file_digest(path)] if _is_good(path) else []
     try:
         with replacing(path) as file:
             digest = _save(contents, file)
@@ -176,6 +179,17 @@ def _write(contents: Any, path: Path) -> None:
         raise
     if known:
         write_sidecar(path, digest)
+
+
+def _is_good(path: Path) -> bool:
+    """Whether there is a checkpoint that verifies; the digest of a damaged one must never stand in a sidecar."""
+    try:
+        if path.exists():
+            verify(path)
+            return True
+    except (OSError, DamagedError) as error:
+        log.warning("%s; it is written anew", error)
+    return False
 
 
 def _save(contents: Any, file: IO[bytes]) -> str:

@@ -14,7 +14,7 @@ from vlp.commands.plans import Plan
 from vlp.commands.processes import follow_parent
 from vlp.commands.ranks import joins_another, leading, leave_stopped, leave_words
 from vlp.commands.records import RunRecord
-from vlp.commands.weights import is_trained
+from vlp.commands.weights import CHECKPOINT, is_trained
 from vlp.configs import trust_folder
 from vlp.durable import stopping
 from vlp.durable.locks import locked
@@ -45,7 +45,8 @@ def train(plan: Plan) -> Path:
     if joins_another():
         run_training(plan.config, run_dir)
         return run_dir
-    with locked(run_dir.parent / f".{run_dir.name}.lock", f"another process trains in {run_dir}; waiting for it"):
+    place = run_dir.resolve()  # one lock, by whatever links it is reached
+    with locked(place.parent / f".{place.name}.lock", f"another process trains in {run_dir}; waiting for it"):
         goes_on = plan.config.get("resume") == "auto" and not plan.config.get("ckpt_path")
         if goes_on and is_trained(plan):
             log.info("%s is finished; resume=never starts it anew", run_dir)
@@ -53,8 +54,14 @@ def train(plan: Plan) -> Path:
         start = find_start(plan.config, run_dir)
         record = RunRecord(plan.command, plan.content, plan.config["seed"])
         record.write(run_dir, finished=False)
-        run_training(plan.config, run_dir, start)
-        record.write(run_dir, finished=True)
+        try:
+            run_training(plan.config, run_dir, start)
+            with stopping.deferring():
+                record.write(run_dir, finished=True)
+        except Stopped as stopped:
+            checkpoint = run_dir / CHECKPOINT  # there is one of this training alone, or none
+            saved = stopped.saved or (checkpoint.resolve() if checkpoint.is_file() else None)
+            raise Stopped(stopped.reason, saved, stopped.step) from None
     return run_dir
 
 

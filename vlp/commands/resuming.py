@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,17 @@ from vlp.checkpointing import CheckpointWriter, Generations, SaveCheckpoints
 from vlp.checkpointing.generations import BEST, LAST
 from vlp.commands.identity import content_hash
 from vlp.commands.ranks import joins_another
+from vlp.durable.digests import sidecar
 from vlp.durable.files import remove_leftovers
+from vlp.nonfinite import FAULTS_FOLDER
 from vlp.pretraining import RECORD_KEY
+from vlp.results import RUN_FILE
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS, METRICS, EARLIER = "checkpoints", "metrics.csv", "earlier"
+OF_A_TRAINING = (METRICS, RUN_FILE, FAULTS_FOLDER)
+"""What lies beside the checkpoints and is of the same training."""
 CONFIG_HASH = "config_hash"
 RESTARTS = "SLURM_RESTART_COUNT"
 """Environment variable by which SLURM tells how often a job was queued again."""
@@ -53,37 +59,49 @@ def find_start(config: Config, run_dir: Path) -> Start:
         remove_leftovers(run_dir)
         remove_leftovers(run_dir / CHECKPOINTS)
     path = _chosen(config, run_dir)
-    if path is None or path.parent != (run_dir / CHECKPOINTS).resolve():
-        if not joins_another():
-            set_aside(run_dir)
-        if path is not None:
-            _state(path, config)
-        return Start(path)
-    state = _state(path, config, run_dir)
+    is_own = path is not None and path.parent == (run_dir / CHECKPOINTS).resolve()
+    state = _state(path, config, run_dir if is_own else None) if path is not None else {}
     if not joins_another():
-        _point(path, state["best"])
-    log.info("going on from %s", path)
-    return Start(path, state["rows"])
+        set_aside(run_dir, path if is_own else None)
+        if path is not None and is_own:
+            _point(path, state["best"])
+    if path is not None:
+        log.info("going on from %s", path)
+    return Start(path, state["rows"] if is_own else 0)
 
 
-def set_aside(run_dir: Path) -> None:
-    """Move the checkpoints and curves of an earlier training to ``earlier/N``; do nothing where there are none."""
-    if not Generations(run_dir / CHECKPOINTS).all():
+def set_aside(run_dir: Path, start: Path | None = None) -> None:
+    """Move what an earlier training has left to ``earlier/N``; do nothing where there is nothing.
+
+    Where this one goes on from ``start``, that is the checkpoints after it, with a copy of the curves.
+    """
+    generations = Generations(run_dir / CHECKPOINTS)
+    files = [path for path in generations.all() if start is None or path.name > start.name]
+    if not files:
         return
     taken = [int(folder.name) for folder in (run_dir / EARLIER).glob("*") if folder.name.isdecimal()]
     folder = run_dir / EARLIER / str(max(taken, default=0) + 1)
-    folder.mkdir(parents=True)
-    for name in (METRICS, CHECKPOINTS):
-        if (run_dir / name).exists():
+    (folder / CHECKPOINTS).mkdir(parents=True)
+    for file in (place for path in files for place in (path, sidecar(path)) if place.exists()):
+        file.rename(folder / CHECKPOINTS / file.name)
+    for link in (file for file in generations.folder.glob("*.ckpt") if file.is_symlink() and not file.exists()):
+        link.unlink()
+    for name in OF_A_TRAINING:
+        if start is None and (run_dir / name).exists():
             (run_dir / name).rename(folder / name)
-    log.warning("%s held an earlier training, which is in %s now", run_dir, folder)
+    if start is not None and (run_dir / METRICS).exists():
+        shutil.copy2(run_dir / METRICS, folder / METRICS)
+    further = " that had come further" if start is not None else ""
+    log.warning("%s held an earlier training%s, which is in %s now", run_dir, further, folder)
 
 
 def _chosen(config: Config, run_dir: Path) -> Path | None:
     """Return the checkpoint to begin at, None for none."""
     generations, asked = Generations(run_dir / CHECKPOINTS), config["ckpt_path"]
     if int(os.environ.get(RESTARTS, 0)) > 0 and (newest := generations.newest_good()):
-        return newest  # SLURM runs the job's command as it was, which may say where it began
+        # SLURM runs the job's command as it was, which may say where it began.
+        log.info("queued again by SLURM: resume=%s and ckpt_path=%s are passed over", config["resume"], asked)
+        return newest
     if asked is None:
         return generations.newest_good() if config["resume"] == "auto" else None
     if asked == LAST:

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vlp.commands.children import SweepStopped
 from vlp.commands.ranks import joins_another, leave_stopped
@@ -41,7 +41,12 @@ def resuming_command(arguments: Sequence[str], stopped: Stopped) -> str:
     dropped = {"resume", "ckpt_path"} if stopped.saved is not None else set()
     if isinstance(stopped, SweepStopped):
         dropped.add("force")
-    return shlex.join(argument for argument in arguments if argument.lstrip("+").partition("=")[0] not in dropped)
+    return shlex.join(argument for argument in arguments if not _sets(argument, dropped))
+
+
+def _sets(argument: str, keys: Collection[str]) -> bool:
+    key, is_override, _ = argument.lstrip("+").partition("=")
+    return bool(is_override) and key in keys
 
 
 def requeue() -> str:
