@@ -19,10 +19,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from hydra_plugins.vlp_sweeper.outcome import tell_outcome
 from vlp.commands.children import SweepStopped
 from vlp.commands.processes import stopping_together
+from vlp.commands.progress import distinct, showing
+from vlp.commands.views import viewing
 from vlp.durable.stopping import Stopped, deferring, received
 from vlp.results import forget_cells, gather
 
@@ -67,8 +70,9 @@ class ExperimentSweeper(BasicSweeper):
             returns = self._launch_elsewhere(cells, folder)
         else:
             returns = self._launch_here(cells, folder)
-        gather(folder)
-        _raise_failed(cells, [job for batch in returns for job in batch])
+        jobs = [job for batch in returns for job in batch]
+        tell_outcome(folder, [job._return_value for job in jobs if job.status == JobStatus.COMPLETED])
+        _raise_failed(cells, jobs)
         return returns
 
     def cells(self, arguments: Sequence[str]) -> list[list[str]]:
@@ -116,8 +120,16 @@ class ExperimentSweeper(BasicSweeper):
         return str(self.config.hydra.job.config_name)
 
     def _launch_here(self, cells: list[list[str]], folder: Path) -> list[Sequence[JobReturn]]:
-        """Launch cells that run on this machine; told to stop, end them and gather what is done."""
-        with suppress(Stopped), deferring(), stopping_together():
+        """Launch cells that run on this machine and show how far they are; told to stop, gather what is done."""
+        assert self.config is not None
+        _leave_to_logs(self.config)
+        with (
+            suppress(Stopped),
+            deferring(),
+            stopping_together() as sweep,
+            viewing() as view,
+            showing(sweep.folder, distinct(cells), view),
+        ):
             returns = self._launch(cells)
         if reason := received():
             gather(folder)
@@ -140,6 +152,15 @@ class ExperimentSweeper(BasicSweeper):
         for batch in self.split_overrides_to_chunks(cells, self.max_batch_size):
             returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
         return returns
+
+
+def _leave_to_logs(config: DictConfig) -> None:
+    """Have what Hydra and the cells log stand in the cells' logs alone, where another view shows how far they are."""
+    with read_write(config), open_dict(config):
+        if OmegaConf.select(config, "hydra.hydra_logging.root.level"):
+            config.hydra.hydra_logging.root.level = "WARNING"
+        if "file" in (OmegaConf.select(config, "hydra.job_logging.root.handlers") or ()):
+            config.hydra.overrides.hydra.append("hydra.job_logging.root.handlers=[file]")  # cells are composed anew
 
 
 def _name(cell: Sequence[str]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.commands.conftest import Command
+from tests.conftest import ROOT
+from vlp.commands import app
 from vlp.commands.app import Plan
-from vlp.configs import option_names
 
 ONE = """# @package _global_
 entry: probe
@@ -135,6 +137,70 @@ def test_the_folder_of_a_training_is_the_same_in_a_sweep_alone_and_as_a_recipe(c
     assert plans[0].content == plans[1].content == recipe.content
 
 
-def test_every_experiment_of_ours_is_a_recipe_so_far(command: Command):
-    # An artefact adds its exact list of cells here.
-    assert option_names("experiment") == ["scenes"]
+@pytest.fixture
+def environments(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
+    """Collect what each cell's process would be given, and start none."""
+    given: list[Mapping[str, str]] = []
+    keep = app.carry_out_in_child
+
+    def start(plan: Plan, environment: Mapping[str, str]) -> Path:
+        given.append(environment)
+        return keep(plan, environment)
+
+    monkeypatch.setattr(app, "carry_out_in_child", start)
+    return given
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices", "given"),
+    [
+        ("0, 1", "1", ["0", "1", "0"]),
+        ("GPU-a,GPU-b,GPU-c,GPU-d", "1", ["GPU-a", "GPU-b", "GPU-c"]),
+        ("0,1", "2", ["0,1"] * 3),  # a cell of several processes needs them all
+        ("0,1", "auto", ["0,1"] * 3),
+        ("", "1", [""] * 3),  # the user hides them
+        ("3", "1", ["3"] * 3),
+    ],
+)
+def test_cells_that_want_one_gpu_take_turns_on_those_there_are(
+    visible: str,
+    devices: str,
+    given: list[str],
+    command: Command,
+    environments: list[Mapping[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    command("probe", "-m", "weights=random", "seed=0,1,2", f"trainer.devices={devices}")
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == given
+
+
+def test_the_launcher_for_slurm_composes(command: Command):
+    shown = command("probe", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "--cfg", "hydra")
+    assert shown.status == 0, shown.err
+    assert "partition: gpu" in shown.out
+    assert "submitit_launcher.SlurmLauncher" in shown.out
+
+
+CELLS = {
+    "value/table3": [
+        (probe, prober, model)
+        for probe in ("vcd", "vcc")
+        for prober in ("attention", "embedding")
+        for model in ("uniter", "lxmert")
+    ]
+}
+"""The exact cells of every experiment that is a sweep; an artefact adds its own."""
+
+
+def test_every_experiment_of_ours_is_a_recipe_or_stands_here():
+    folder = ROOT / "conf" / "experiment"
+    names = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")}
+    assert names == {"scenes", *CELLS}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_experiment_of_ours_has_exactly_these_cells(name: str, command: Command, plans: list[Plan]):
+    command("probe", f"experiment={name}", "weights=random")
+    of = [(plan.config["run"]["probe"], plan.config["run"]["prober"], plan.config["model"]["name"]) for plan in plans]
+    assert of == CELLS[name]

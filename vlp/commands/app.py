@@ -6,6 +6,7 @@ a sweep), so that a traceback, a launcher's process or a killed cell reach nothi
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -22,12 +23,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vlp.commands.cell import carry_out
-from vlp.commands.children import CellError, carry_out_in_child
+from vlp.commands.children import CellError, carry_out_in_child, finished_cell
 from vlp.commands.hydra_part import checking_hydra
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
 from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training
-from vlp.commands.processes import RUNNING, devices_for, follow_parent, running
+from vlp.commands.processes import OUTPUT, RUNNING, devices_for, follow_parent, running
+from vlp.commands.progress import Note, State, noting_cell
 from vlp.commands.ranks import joins_another, leading
 from vlp.commands.records import command_line
 from vlp.commands.stopped import end_stopped
@@ -35,8 +37,11 @@ from vlp.commands.weights import find_weights
 from vlp.configs import read_option, trust_folder
 from vlp.durable import stopping
 from vlp.durable.files import write_text
+from vlp.durable.locks import locked
 from vlp.durable.stopping import Stopped
-from vlp.results import forget_cells, gather, link_cell, show_cell
+from vlp.results import RESULTS_FILE, forget_cells, gather, link_cell, show_cell
+
+log = logging.getLogger(__name__)
 
 
 def train_main() -> None:
@@ -91,7 +96,10 @@ class Task:
     def __call__(self, config: DictConfig) -> str:
         """Plan the run, or carry out a sweep's cell; return the folder of its results."""
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return str(self._run_cell(make_plan(self.entry, config, self.command)))
+            job = HydraConfig.get().job
+            log = Path(HydraConfig.get().runtime.output_dir) / f"{job.name}.log"  # Hydra's own file
+            with noting_cell(running(), job.num, log) as note:
+                return str(self._run_cell(make_plan(self.entry, config, self.command), note))
         try:
             self.plan = make_plan(self.entry, config, self.command)
         except Exception as error:  # noqa: BLE001 - raised again by `finish`; Hydra prints lines of its own
@@ -112,7 +120,7 @@ class Task:
             show_cell(folder, run_dir)
             sys.stdout.write(f"results: {gather(run_dir)}\n")
 
-    def _run_cell(self, plan: Plan) -> Path:
+    def _run_cell(self, plan: Plan, note: Note) -> Path:
         if not stopping.is_installed():  # a process of a launcher: the sweep's own one hands signals on
             stopping.ignore_signals()
         sweep = running()
@@ -121,11 +129,28 @@ class Task:
         environment = {key: value for key, value in os.environ.items() if key not in (FULL_ERROR, RUNNING)}
         if self.full_error is not None:
             environment[FULL_ERROR] = self.full_error
-        environment |= devices_for(HydraConfig.get().job.num, environment)
-        folder = carry_out_in_child(plan, environment)
-        if plan.entry == "probe":
-            link_cell(folder, Path(plan.run_dir))
+        if plan.config["trainer"].get("devices") == 1:  # a cell that asks for several gets what there is
+            environment |= devices_for(note.number, environment)
+        if plan.entry == "train":
+            return carry_out_in_child(plan, environment | {OUTPUT: note.cell.log})
+        finished = finished_cell(plan)
+        note.outcome = State.WAS_DONE if finished else State.DONE
+        folder = finished or carry_out_in_child(plan, environment | {OUTPUT: note.cell.log})
+        add_cell(folder, Path(plan.run_dir))
         return folder
+
+
+def add_cell(cell: Path, sweep_dir: Path) -> None:
+    """Link a finished cell into its sweep's folder and add it to the table there, which a kill then leaves whole.
+
+    A table that cannot be written now is not the cell's fault, and is written anew at the end of the sweep.
+    """
+    link_cell(cell, sweep_dir)
+    with locked(sweep_dir / f".{RESULTS_FILE}.lock", f"another process writes {sweep_dir / RESULTS_FILE}; waiting"):
+        try:
+            gather(sweep_dir)
+        except (OSError, ValueError) as error:
+            log.warning("%s lacks a cell for now: %s", sweep_dir / RESULTS_FILE, error)
 
 
 def make_plan(entry: str, config: DictConfig, command: str) -> Plan:

@@ -48,14 +48,12 @@ class SweepStopped(Stopped):
 
 
 def carry_out_in_child(plan: Plan, environment: Mapping[str, str]) -> Path:
-    """Do what ``plan`` says in a fresh process, unless it is a finished cell; return the folder of its results.
+    """Do what ``plan`` says in a fresh process; return the folder of its results.
 
     Raises:
         CellError: if it failed, or was stopped as part of a sweep.
         Stopped: if this process was told to stop, when the child has saved what it can.
     """
-    if plan.entry == "probe" and (finished := finished_cell(plan)):
-        return finished
     with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
         path = Path(folder) / "plan.json"
         plan.save(path)

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from vlp.durable.stopping import blocked, deferring, handing_on
 
@@ -22,11 +23,16 @@ PARENT = "VLP_PARENT"
 RUNNING = "VLP_RUNNING"
 """Environment variable with the folder of `Running`, for the processes of a sweep's launcher."""
 
+OUTPUT = "VLP_OUTPUT"
+"""Environment variable with the file to which a child's output is appended; without it the child shares ours."""
+
 _PR_SET_PDEATHSIG = 1
 
 
 class Running:
     """The cells that run on this machine, whichever process has started them, as files named by their process id.
+
+    Beside them stand the notes of `vlp.commands.progress`.
 
     A launcher's processes (joblib's) start cells of their own accord, and only the sweep's own is told to stop: it
     leaves the signal here, so that no further cell starts, and sends it to those that run.
@@ -68,13 +74,14 @@ class Running:
 
 
 @contextmanager
-def stopping_together() -> Iterator[None]:
+def stopping_together() -> Iterator[Running]:
     """Have the signals that stop this process stop the cells its launcher runs on this machine, in any process."""
     with tempfile.TemporaryDirectory(prefix="vlp-") as folder:
         os.environ[RUNNING] = folder
+        sweep = Running(Path(folder))
         try:
-            with handing_on(Running(Path(folder)).stop):
-                yield
+            with handing_on(sweep.stop):
+                yield sweep
         finally:
             del os.environ[RUNNING]
 
@@ -89,17 +96,29 @@ def run_child(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run ``python ARGUMENTS`` to its end and return its exit status.
 
     The child is out of the terminal's reach, and gets the signals that stop this process from here: they are held back
-    until it calls `vlp.durable.stopping.install`.
+    until it calls `vlp.durable.stopping.install`. What it prints goes where ``environment`` says under `OUTPUT`.
 
     Raises:
         Stopped: when the child has ended, if this process was told to stop and nothing above defers that.
     """
     with deferring():
-        with blocked():
-            child = subprocess.Popen([sys.executable, *arguments], env=dict(environment), start_new_session=True)
+        with blocked(), _output(environment) as output:
+            child = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=dict(environment),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         sweep = running()
         with sweep.noting(child.pid) if sweep else handing_on(partial(_send, child.pid)):
             return child.wait()
+
+
+def _output(environment: Mapping[str, str]) -> AbstractContextManager[IO[bytes] | None]:
+    """Return the file that gets a child's output, or nothing, which leaves it where ours goes."""
+    file = environment.get(OUTPUT)
+    return open(file, "ab") if file else nullcontext()
 
 
 def _send(child: int, number: int) -> None:
@@ -122,9 +141,12 @@ def die_with_parent(parent: int) -> None:
 
 
 def devices_for(cell: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that gives cell i of a sweep GPU i mod n; empty with fewer than two GPUs."""
+    """Return the environment that gives cell i of a sweep GPU i mod n; empty with fewer than two GPUs.
+
+    An empty ``CUDA_VISIBLE_DEVICES`` hides all of them, and stays.
+    """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     driver = Path("/proc/driver/nvidia/gpus")
     present = [str(index) for index, _ in enumerate(driver.iterdir())] if driver.is_dir() else []
-    names = visible.split(",") if visible else present
-    return {"CUDA_VISIBLE_DEVICES": names[cell % len(names)]} if len(names) > 1 else {}
+    names = present if visible is None else visible.split(",")
+    return {"CUDA_VISIBLE_DEVICES": names[cell % len(names)].strip()} if len(names) > 1 else {}
