@@ -13,7 +13,6 @@ from tests.published.samples import VALUES, cell, subject
 from vlp.durable.stopping import Stopped
 from vlp.published import Artefact, load
 from vlp.reproduce import __main__ as reproducing
-from vlp.reproduce.running import probe_arguments, quoted
 from vlp.results import write_records
 
 ALL_CELLS = [(probe, prober, model) for probe, prober in VALUES for model in ("uniter", "lxmert")]
@@ -134,13 +133,3 @@ def test_a_signal_ends_it_with_its_status_and_the_command_that_goes_on(
     monkeypatch.setattr("sys.orig_argv", ["python", "-m", "vlp.reproduce", "value/table3"])
     assert reproducing.main(["value/table3"]) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "python -m vlp.reproduce value/table3"
-
-
-def test_the_probe_command_gets_the_experiment_the_folder_and_the_user_s_settings_last():
-    (artefact,) = [each for each in reproducing.ARTEFACTS.values() if each.name == "value/table3"]
-    assert probe_arguments(artefact, Path("it's here"), ["model=bert"]) == [
-        "experiment=value/table3",
-        "hydra.sweep.dir='it\\'s here'",
-        "model=bert",
-    ]
-    assert quoted("a\\b") == "'a\\\\b'"

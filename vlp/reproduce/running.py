@@ -9,8 +9,14 @@ from pathlib import Path
 from vlp.commands.processes import PARENT, run_child
 from vlp.published import Artefact
 
-PROBE = "import sys; sys.argv[0] = 'probe.py'; from vlp.commands.app import probe_main; probe_main()"
-"""What ``probe.py`` and ``vlp-probe`` do, either of which may be missing where we are installed."""
+PROBE = """\
+import sys
+sys.argv[0] = "probe.py"
+sys.orig_argv = [sys.executable, *sys.argv]
+from vlp.commands.app import probe_main
+probe_main()
+"""
+"""What ``probe.py`` and ``vlp-probe`` do, either of which may be missing where we are installed; told as the former."""
 
 
 def measure(artefact: Artefact, folder: Path, overrides: Sequence[str] = ()) -> int:
