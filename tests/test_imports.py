@@ -27,7 +27,7 @@ LAYERS = (
     {"probes", "finetuning", "monitoring", "checkpointing"},
     {"report"},
     {"commands"},
-    {"reproduce"},
+    {"reproduce", "doctor"},
 )
 HEAVY = {
     "torch",

@@ -1,0 +1,129 @@
+"""The doctor: what it finds on a machine and in what it is given, and how it exits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from safetensors.torch import save_file
+
+from vlp.doctor.__main__ import main
+from vlp.durable.digests import write_sidecar
+from vlp.models import build, export_weights
+
+ROOT = Path(__file__).parents[2]
+FEATURE_WIDTH = 64
+SMALL = ("dataset.size=4", "size.layers=1", "size.width=16", "size.heads=2", "size.feed_forward=32")
+
+
+class Answer:
+    """What the doctor said, every line as one text whatever the terminal's width."""
+
+    def __init__(self, status: int, said: str) -> None:
+        self.status = status
+        self.lines = [" ".join(line.split()) for line in said.splitlines()]
+
+    def of(self, state: str, subject: str) -> str:
+        """Return the one line that begins with state and subject."""
+        (line,) = [line for line in self.lines if line.startswith(f"{state} {subject}")]
+        return line
+
+
+@pytest.fixture
+def doctor(in_temporary_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("COLUMNS", "2000")
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(in_temporary_folder / name))
+
+    def call(*overrides: str) -> Answer:
+        status = main(overrides)
+        said = capsys.readouterr()
+        assert not GlobalHydra.instance().is_initialized()
+        return Answer(status, said.out + said.err)
+
+    return call
+
+
+@pytest.fixture
+def weights(in_temporary_folder: Path) -> Path:
+    """Weights of ours with a record that fits scenes, and their sidecar."""
+    model = build("uniter", feature_width=FEATURE_WIDTH, layers=1, width=16, heads=2, feed_forward=32)
+    path = in_temporary_folder / "own.safetensors"
+    record = {"model": {"name": "uniter"}, "size": "tiny", "dataset": "scenes", "feature_width": FEATURE_WIDTH}
+    export_weights(model, path, {**record, "vocab_size": model.vocab_size})
+    return path
+
+
+def test_without_arguments_nothing_is_loaded_and_no_key_is_shown():
+    script = """
+import os, sys
+os.environ["WANDB_API_KEY"] = "secret-of-the-environment"
+from vlp.doctor.__main__ import main
+status = main([])
+print("loaded", sorted({"torch", "wandb", "transformers", "pytorch_lightning", "matplotlib"} & set(sys.modules)))
+sys.exit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("nothing failed\nloaded []\n")
+    assert "WANDB_API_KEY" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_what_is_asked_for_is_opened_built_and_loaded(doctor, weights: Path):
+    answer = doctor("model=uniter", f"weights={weights}", "probe=nmi", *SMALL)
+    assert answer.status == 0, answer.lines
+    assert "4 samples in split test" in answer.of("ok", "dataset scenes")
+    assert "0 missing, 0 unexpected" in answer.of("ok", "loading")
+    assert "as in training" in answer.of("ok", "tokenizer")
+    assert f"sha256sum {weights.name} > {weights.name}.sha256" in answer.of("note", "their sidecar")
+    assert "needs regions, which scenes has" in answer.of("ok", "probe")
+
+
+def test_a_damaged_file_is_told_by_its_sidecar(doctor, weights: Path):
+    write_sidecar(weights, "0" * 64)
+    answer = doctor(f"weights={weights}", *SMALL)
+    assert answer.status == 1
+    assert f"expected {'0' * 64}" in answer.of("failed", "weights")
+
+
+def test_weights_of_another_vocabulary_features_or_shape_fail(doctor, in_temporary_folder: Path):
+    model = build("uniter", feature_width=32, vocab_size=50, layers=1, width=16, heads=2, feed_forward=32)
+    export_weights(model, "other.safetensors", {"feature_width": 32, "vocab_size": 50})
+    answer = doctor("weights=other.safetensors", *SMALL)
+    assert answer.status == 1
+    assert "the weights were trained with 50" in answer.of("failed", "tokenizer")
+    assert "trained on features of width 32, dataset scenes has width 64" in answer.of("failed", "model uniter")
+
+
+def test_a_file_of_no_known_format_fails(doctor, in_temporary_folder: Path):
+    save_file({"weight": torch.zeros(1)}, "strange.safetensors")
+    answer = doctor("weights=strange.safetensors", *SMALL)
+    assert answer.status == 1
+    assert "is in no format we know" in answer.of("failed", "model uniter")
+    assert "no error tells wrong ones" in answer.of("note", "their record")
+
+
+def test_a_recipe_that_is_not_trained_yet_is_no_failure(doctor):
+    answer = doctor("weights=auto", "dataset.size=4")
+    assert answer.status == 0, answer.lines
+    assert "recipe:scenes, not trained yet" in answer.of("note", "weights")
+    assert not Path("outputs").exists()
+
+
+def test_a_folder_without_official_files_fails_with_what_to_give(doctor, in_temporary_folder: Path):
+    answer = doctor("dataset=nlvr", "dataset.root=nowhere")
+    assert answer.status == 1
+    line = answer.of("failed", "dataset nlvr")
+    assert "folder nowhere does not exist" in line
+    assert "give dataset.root=DIR" in line
+
+
+def test_a_misspelt_key_is_answered_in_one_line(doctor):
+    answer = doctor("modle=uniter")
+    assert answer.status == 1
+    assert answer.lines[-1] == "error: there is no key modle; did you mean model?"

@@ -1,0 +1,186 @@
+"""A dataset, a model and weights, opened as a probe would open them, and compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlp.commands.plans import Weights
+from vlp.commands.probe import check_features
+from vlp.commands.weights import find_weights, is_trained
+from vlp.configs.showing import shown
+from vlp.data.dataset import VLDataset, build_dataset, require
+from vlp.data.tokenisation import open_tokenizer
+from vlp.doctor.findings import FAILED, NOTE, OK, Finding, guarded
+from vlp.durable.digests import check_digest
+from vlp.models import VLEncoder, build_from_config, load_weights, read_record
+from vlp.models.checkpoints.files import weights_file
+
+Config = Mapping[str, Any]
+
+MODEL_KEYS = frozenset({"model", "size", "tokenizer", "weights"})
+NAMES_SHOWN = 5
+
+
+@dataclass
+class Patient:
+    """What has been opened of what a config describes.
+
+    Args:
+        config: a resolved ``conf/probe.yaml``.
+        asked: the top-level keys that the user gave.
+        dataset: None where it could not be opened.
+        weights: None where they could not be found.
+        record: what the weights say of themselves.
+    """
+
+    config: Config
+    asked: Collection[str]
+    dataset: VLDataset | None = None
+    weights: Weights | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def examine_subjects(config: Config, asked: Collection[str]) -> list[Finding]:
+    """Return what there is to say of what was asked for; inside an initialised Hydra, which composes recipes.
+
+    Args:
+        config: a resolved ``conf/probe.yaml``.
+        asked: the top-level keys that the user gave.
+    """
+    patient = Patient(config, asked)
+    name, model = config["dataset"]["name"], config["model"]["name"]
+    findings = guarded(f"dataset {name}", "see README, or give dataset.root=DIR", partial(examine_dataset, patient))
+    if "weights" in asked:
+        findings += guarded("weights", "give weights=PATH, recipe:NAME or random", partial(examine_weights, patient))
+    if MODEL_KEYS & set(asked):
+        findings += guarded(f"model {model}", "compare model=, size= and tokenizer=", partial(examine_model, patient))
+        findings += guarded("device", "trainer=cpu leaves the accelerator out", _devices)
+    return findings
+
+
+def examine_dataset(patient: Patient) -> Iterator[Finding]:
+    """Yield what the dataset has, reading one sample, and whether it has what a probe that was asked for needs."""
+    config = patient.config["dataset"]
+    dataset = build_dataset(config)
+    subject = f"dataset {dataset.name}"
+    has = ", ".join(sorted(dataset.annotations)) or "no annotations"
+    yield Finding(OK, subject, f"{len(dataset):,} samples in split {dataset.split}, with {has}")
+    caption, regions = dataset[0].caption, dataset[0].regions
+    told = "no regions" if regions is None else f"{len(regions.boxes)} regions of width {dataset.feature_width}"
+    yield Finding(OK, "its first sample", f"{shown(caption)}, {told}")
+    patient.dataset = dataset
+    if "probe" in patient.asked:
+        needs = patient.config["probe"].get("needs", [])
+        require(dataset, needs, str(patient.config["probe"]["_target_"]).rpartition(".")[2])
+        yield Finding(OK, "probe", f"needs {', '.join(needs) or 'nothing'}, which {dataset.name} has")
+
+
+def examine_weights(patient: Patient) -> Iterator[Finding]:
+    """Yield where the weights come from, whether their file is what was written, and what they say of themselves."""
+    weights = find_weights(patient.config, "python -m vlp.doctor")
+    if weights.path is None:
+        yield Finding(OK, "weights", "random, so there is nothing to load")
+        return
+    if weights.training is not None and not is_trained(weights.training):
+        steps, expected = weights.training.config["trainer"]["max_steps"], weights.training.config.get("expected_time")
+        cost = f"{steps} steps{f', {expected}' if expected else ''}"
+        yield Finding(
+            NOTE,
+            "weights",
+            f"recipe:{weights.name}, not trained yet ({cost})",
+            f"the first probe trains it, into {weights.training.run_dir}",
+        )
+        return
+    file = weights_file(Path(weights.path))
+    patient.weights = weights
+    yield from _file(file, None if weights.training else weights.content)
+    patient.record = read_record(file) or {}
+    yield from _record(patient.record)
+
+
+def _file(file: Path, sha256: str | None) -> Iterator[Finding]:
+    digest = f", sha256 {sha256}" if sha256 else ""
+    yield Finding(OK, "weights", f"{file}, {file.stat().st_size / 1024**2:.1f} MiB{digest}")
+    if check_digest(file):
+        yield Finding(OK, "their sidecar", "the file is what was written")
+    else:
+        name = f"{file.name}.sha256"
+        yield Finding(NOTE, "their sidecar", f"there is no {name}, so damage would show only in use", _sidecar(file))
+
+
+def _sidecar(file: Path) -> str:
+    return f"if you trust the file: sha256sum {file.name} > {file.name}.sha256"
+
+
+def _record(record: Mapping[str, Any]) -> Iterator[Finding]:
+    if not record:
+        how = "take the features its publisher names: no error tells wrong ones"
+        yield Finding(NOTE, "their record", "none, as in all weights that are not of train.py", how)
+        return
+    told = {"model": (record.get("model") or {}).get("name"), **{key: record.get(key) for key in ("size", "dataset")}}
+    yield Finding(OK, "their record", ", ".join(f"{key}={value}" for key, value in told.items()))
+
+
+def examine_model(patient: Patient) -> Iterator[Finding]:
+    """Yield what the model is, and how weights that were found fit it and the dataset."""
+    config, dataset = patient.config, patient.dataset
+    own = config.get("tokenizer")
+    tokenizer = open_tokenizer(own or patient.record.get("tokenizer"), is_asked=bool(own))
+    width = None if dataset is None else dataset.feature_width
+    encoder = build_from_config(config["model"], width, tokenizer.vocab_size)
+    count = sum(parameter.numel() for parameter in encoder.parameters())
+    shape = f"width {encoder.width}, vocabulary {encoder.vocab_size:,}, features {encoder.feature_width}"
+    yield Finding(OK, f"model {encoder.name}", f"size {config['size']['name']}, {count:,} parameters, {shape}")
+    if patient.weights is None:
+        return
+    yield _tokenizer(patient.record, tokenizer.vocab_size)
+    if dataset is not None:
+        check_features(patient.record, dataset, patient.weights)
+        yield _features(patient.record, dataset)
+    yield _fit(encoder, str(patient.weights.path))
+
+
+def _tokenizer(record: Mapping[str, Any], size: int) -> Finding:
+    trained = record.get("vocab_size")
+    if trained is None:
+        return Finding(NOTE, "tokenizer", f"{size:,} pieces; the weights do not say theirs", "tokenizer=NAME, or DIR")
+    if trained != size:
+        found = f"{size:,} pieces, the weights were trained with {trained:,}"
+        return Finding(FAILED, "tokenizer", found, f"tokenizer={record.get('tokenizer') or 'null'}, as they record it")
+    return Finding(OK, "tokenizer", f"{size:,} pieces, as in training")
+
+
+def _features(record: Mapping[str, Any], dataset: VLDataset) -> Finding:
+    if record.get("features") and dataset.fingerprint:
+        return Finding(OK, "features", "those of the dataset are what the weights were trained on")
+    silent = "the weights do not" if dataset.fingerprint else f"dataset {dataset.name} does not"
+    return Finding(NOTE, "features", f"{silent} say which they are", "make sure: no error tells wrong ones")
+
+
+def _fit(encoder: VLEncoder, path: str) -> Finding:
+    report = load_weights(encoder, path, strict=False)
+    found = f"format {report.source}: {_listed('missing', report.missing)}, {_listed('unexpected', report.unexpected)}"
+    if report.missing or report.unexpected:
+        return Finding(FAILED, "loading", found, "is it this model, of this size? a probe refuses them")
+    return Finding(OK, "loading", found)
+
+
+def _listed(word: str, names: Collection[str]) -> str:
+    few = ", ".join(list(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+    return f"{len(names)} {word}" + (f" ({few})" if few else "")
+
+
+def _devices() -> Iterator[Finding]:
+    """Yield the accelerator that torch finds, and how many threads it takes."""
+    threads = f"{torch.get_num_threads()} threads"
+    if not torch.cuda.is_available():
+        yield Finding(OK, "device", f"processor, {threads}")
+        return
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield Finding(OK, "device", f"{', '.join(names)}; {threads}")
