@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from tests.commands.conftest import SMALLEST, Command
 from vlp.commands import app
 from vlp.commands.processes import OUTPUT, Running, run_child
 from vlp.commands.progress import Board, Cell, State, distinct, duration, noting_cell, showing, summary
-from vlp.commands.views import Lines, last_words, table_of, viewing
+from vlp.commands.views import Lines, LiveTable, last_words, table_of, viewing
 from vlp.results import read_results
 
 NAMES = ("model=uniter", "model=lxmert", "model=visualbert", "model=vilt")
@@ -113,6 +115,17 @@ def test_the_table_shows_each_cell_and_what_it_last_said(tmp_path: Path):
         ["3", "model=visualbert", "waiting"],
     ]
     assert "1 of 3 cells done, about 4 s left" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_long_error_leaves_the_other_columns_their_room_and_stands_whole_above_the_table():
+    why = " ".join(["expected layers in which text and vision meet"] * 5)
+    cells = board(Cell(State.FAILED, "job.log", began=100, ended=103, error=why), Cell(State.RUNNING, began=103))
+    console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True, color_system=None)
+    with Live(console=console, auto_refresh=False) as live:
+        LiveTable(live).show(cells, [0])
+    told, _, shown = console.file.getvalue().partition("last words")  # type: ignore[attr-defined]
+    assert f"cell 1 of 2 failed after 3 s: model=uniter: {why} (log: job.log)" in " ".join(told.split())
+    assert re.search(r"1 +model=uniter +failed +3 s +expected layers", shown)
 
 
 def test_a_table_without_room_shows_what_runs_and_what_failed():

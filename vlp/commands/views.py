@@ -84,12 +84,14 @@ def viewing() -> Iterator[View]:
 
 
 def table_of(board: Board, now: float, console: Console) -> Table:
-    """Return a row a cell, as many as the terminal has room for: overrides, state, time, last words."""
+    """Return a row a cell, as many as the terminal has room for: overrides, state, time, last words or error."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=Text(summary(board, now)), caption_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, expand=True, caption=Text(summary(board, now)), caption_justify="left"
+    )
     for name, share in (("", None), ("cell", 3), ("state", None), ("time", None), ("last words", 4)):
         table.add_column(name, ratio=share, no_wrap=True, overflow="ellipsis")
     for number in _most_urgent(board, max(1, console.height - FRAME)):
