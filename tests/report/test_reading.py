@@ -7,6 +7,7 @@ from tests.report.samples import (
     TRAINED,
     nmi_rows,
     pretraining_rows,
+    records,
     row,
     write_cell,
     write_sweep,
@@ -35,6 +36,13 @@ def test_a_table_whose_cells_are_gone_is_read_itself(tmp_path: Path):
     gather(sweep)
     (sweep / "cells" / "111").unlink()
     assert len(collect([sweep]).records) == len(nmi_rows())
+
+
+def test_an_earlier_report_is_no_run(tmp_path: Path):
+    sweep = write_sweep(tmp_path / "sweep", [write_cell(tmp_path / "cells" / "111", NMI, nmi_rows())])
+    write_cell(sweep / "report", TRAINED, pretraining_rows())  # of cells that the sweep had before
+    assert collect([sweep]).records == tuple(records(NMI, nmi_rows()))
+    assert len(collect([sweep / "report"]).records) == len(pretraining_rows())
 
 
 def test_unfinished_cells_under_a_temporary_name_are_left_out(tmp_path: Path):

@@ -19,8 +19,8 @@ METRICS_FILE = "metrics.csv"
 Series = tuple[tuple[int, float], ...]
 """What was logged under one name: (step, value), in order of the step, only where the value is finite."""
 
-_CLOSED = frozenset({"checkpoints", "figures", "wandb", "tensorboard"})
-"""Folders of a run that hold no other run."""
+_CLOSED = frozenset({"checkpoints", "figures", "report", "wandb", "tensorboard"})
+"""Folders of a run that hold no other run; a report repeats rows that stand elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,15 @@ from vlp.configs.showing import printable
 from vlp.durable import stopping
 from vlp.durable.stopping import Stopped
 from vlp.published import ARTEFACTS
-from vlp.report import collect, print_published, print_scoreboard, write_report
+from vlp.report import collect, print_published, write_report
 from vlp.reproduce.naming import Request, request
 from vlp.reproduce.running import measure
 from vlp.reproduce.state import ROOT, State, state_of, states
 
 OUT = "out="
+
+REPORT = "report"
+"""Where a sweep reports below its folder, and where we do, of all that was asked for."""
 
 EXAMPLES = """\
 copy and paste:
@@ -55,8 +58,7 @@ def reproduce(asked: Request, overrides: Sequence[str]) -> int:
     measured = [folder for folder in asked.folders.values() if any((folder / "cells").glob("*/results.csv"))]
     if measured:
         findings = collect(measured)
-        page = write_report(findings, asked.out)
-        print_scoreboard(findings.records)
+        page = write_report(findings, asked.out / REPORT)
         print_published(findings.records)
         print(f"report: {page}")
     if failed:
