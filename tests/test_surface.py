@@ -13,6 +13,7 @@ from vlp.results import COLUMNS
 CONF = Path(__file__).parents[1] / "conf"
 
 OPTIONS = {
+    "cache": "disk off",
     "callbacks": "default none",
     "dataset": "nlvr scenes",
     "debug": "one_batch one_percent overfit profiler",
@@ -26,7 +27,7 @@ OPTIONS = {
     "objective/part": "itm mlm mrc_kl",
     "optimizer": "adamw prober",
     "paths": "default",
-    "probe": "nmi pretraining",
+    "probe": "nmi pretraining vcc vcd vrc vri",
     "prober": "attention embedding visual_features",
     "prober/fitting": "default",
     "size": "base small tiny",

@@ -121,3 +121,15 @@ def test_reading_maps_the_file_and_changes_nothing_on_disk(tmp_path: Path):
     tensor = kept.tensors()["states"]
     tensor += 1
     assert disk(tmp_path).missing == set()
+
+
+def test_what_killed_writers_left_goes_when_the_key_is_held(tmp_path: Path):
+    kept = disk(tmp_path)
+    kept.write(0, arrays(0))
+    left = [kept.folder / ".manifest.json.0123abcd.tmp", kept.folder / "shards" / ".000001.sha256.0123abcd.tmp"]
+    for path in left:
+        path.write_text("half")
+    with pytest.raises(OSError, match=r"^of something else$"), kept.held():
+        raise OSError("of something else")
+    assert not any(path.exists() for path in left)
+    assert disk(tmp_path).missing == {1, 2}

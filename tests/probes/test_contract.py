@@ -1,4 +1,4 @@
-"""Every option of ``conf/probe`` is a probe whose rows can be written, whatever the batches."""
+"""Every option of ``conf/probe`` that trains nothing is a probe whose rows can be written, whatever the batches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from tests.data.worlds import HandMade
 from tests.probes.subjects import encoder, pretrained, put, save
-from vlp.configs import instantiate, read_option
+from vlp.configs import instantiate, option_names, read_option
 from vlp.data.sample import ANNOTATIONS
 from vlp.probes.base import Probe
 from vlp.results import FRACTIONS, Subject, read_results, write_results
 
-PROBES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "probe").glob("*.yaml"))
+PROBES = [name for name in option_names("probe") if "prober" not in read_option("probe", name)]
 SUBJECT = Subject("uniter", "tiny", "random", "hand_made", "probe", "", 0)
 
 

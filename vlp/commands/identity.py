@@ -22,7 +22,7 @@ SHORT = 12
 
 ELSEWHERE = frozenset(
     {"hydra", "logger", "paths", "run", "force", "resume", "ckpt_path", "checkpoint", "weights", "pretrain_seed"}
-    | {"expected_time", "local_paths"}
+    | {"expected_time", "local_paths", "cache"}
 )
 """Top-level keys that do not change what comes out, or enter as content (weights)."""
 
@@ -50,7 +50,7 @@ def content_hash(config: Mapping[str, Any], weights: str = "") -> str:
     tree["names"] = {
         key: (config.get("run") or {}).get(key) for key in ("probe", "prober")
     }  # they stand in the results
-    tree["dataset"], data = _dataset_content(config.get("dataset") or {})
+    tree["dataset"], data = dataset_content(config.get("dataset") or {})
     return digest({"config": tree, "weights": weights, "data": data})
 
 
@@ -67,7 +67,7 @@ def path_digest(path: Path | str) -> str:
     return file_digest(path)
 
 
-def _dataset_content(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def dataset_content(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the dataset's config without its place, and the digest of its files."""
     data = _data_digest(dataset.get("root"), dataset.get("files") or [])
     elsewhere = {"num_workers", "files", *(["root"] if data else [])}

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlp.commands.identity import SHORT, content_hash
-from vlp.configs import check_interpolations, check_targets, did_you_mean, trusted_folders
+from vlp.configs import check_interpolations, check_targets, did_you_mean, option_names, trusted_folders
 
 ENTRIES = ("train", "probe")
 SEEDS = ("seed", "pretrain_seed")
@@ -132,7 +132,7 @@ def plan_probe(
     """Return the plan of one cell, whose link will stand in ``run_dir``.
 
     Raises:
-        ValueError: if a prober was chosen for a probe that trains none.
+        ValueError: if a prober was chosen for a probe that trains none, or none for one that does.
     """
     check_prober(config)
     return Plan(
@@ -155,10 +155,13 @@ def outputs_folder(config: Mapping[str, Any]) -> str:
 
 
 def check_prober(config: Mapping[str, Any]) -> None:
-    """Refuse a prober that nothing would train."""
+    """Refuse a prober that nothing would train, and a probe that would train none."""
     if config.get("prober") is not None and "prober" not in config["probe"]:
         prober = config["run"].get("prober") or config["prober"]
         raise ValueError(f"probe {config['run']['probe']} trains no prober, but prober={prober} was chosen")
+    if config.get("prober") is None and "prober" in config["probe"]:
+        there, probe = ", ".join(option_names("prober")), config["run"]["probe"]
+        raise ValueError(f"probe {probe} trains a prober, but prober=null was chosen; there is {there}")
 
 
 def check_entry(config: Mapping[str, Any], entry: str) -> None:

@@ -17,17 +17,19 @@ import torch
 from omegaconf import OmegaConf
 
 from vlp.commands.children import carry_out_in_child
-from vlp.commands.identity import path_digest
+from vlp.commands.identity import dataset_content, path_digest
 from vlp.commands.loggers import build_loggers, log_rows
 from vlp.commands.plans import Plan, Weights
-from vlp.commands.ranks import watching
+from vlp.commands.ranks import joins_another, watching
 from vlp.commands.records import RunRecord
 from vlp.commands.weights import is_trained
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset, require
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.models import VLEncoder, build_from_config, load_weights, read_record
+from vlp.probes.activations import ActivationCache
 from vlp.probes.base import Probe
+from vlp.probes.trained import TEST, TRAIN, VAL, ProbeData, TrainedProbe
 from vlp.report.figures import write_figures
 from vlp.results import FIGURES_FOLDER, RESULTS_FILE, Record, Subject, short_name, write_results
 
@@ -59,6 +61,10 @@ def measure(plan: Plan, folder: Path) -> None:
     factory = instantiate({**_arguments(config["probe"]), "_partial_": True}, _key_="probe")
     dataset = build_dataset(config["dataset"])
     require(dataset, needs_of(factory), config["run"]["probe"])
+    if isinstance(factory.func, type) and issubclass(factory.func, TrainedProbe):
+        check_trained(config, factory.func, factory.keywords["prober"])
+        if joins_another():
+            return  # one process reads activations and fits probers; more devices are for more cells
     weights = ready_weights(plan.weights)
     subjects = build_subjects(config, weights, dataset)
     asked = {"weights": weights.path} if _takes(factory, "weights") else {}  # whose heads the probe needs too
@@ -82,6 +88,18 @@ def needs_of(factory: partial[Probe]) -> frozenset[str]:
         return frozenset(factory.keywords["needs"])
     parameter = inspect.signature(factory.func).parameters.get("needs")
     return frozenset() if parameter is None or parameter.default is parameter.empty else frozenset(parameter.default)
+
+
+def check_trained(config: Config, kind: type[TrainedProbe], prober: Any) -> None:
+    """Refuse a prober that the probe has nothing for, and to report on what the prober is trained on.
+
+    Raises:
+        ValueError: naming probe and prober, or probe and split.
+    """
+    probe, split = config["run"]["probe"], config["dataset"]["split"]
+    kind.check_prober(prober, probe)
+    if split in (TRAIN, "all"):
+        raise ValueError(f"probe {probe} trains on split train, so it cannot report on dataset.split={split}")
 
 
 def _takes(factory: partial[Probe], argument: str) -> bool:
@@ -132,7 +150,35 @@ def check_features(record: Mapping[str, Any], dataset: VLDataset, weights: Weigh
 
 
 def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjects, loggers: list[Any]) -> None:
-    """Put the probe to every sample of the dataset."""
+    """Put the probe to every sample of the dataset; a trained one to those of the training splits as well."""
+    loading = config["dataset"]["batch_size"], config["dataset"]["num_workers"]
+    if isinstance(probe, TrainedProbe):
+        trainer = build_trainer(config, loggers, devices=1, num_nodes=1, strategy="auto")
+        splits = {part: build_dataset({**config["dataset"], "split": part}) for part in (TRAIN, VAL)}
+        cache = ActivationCache(cache_folder(config), activation_content(config))
+        with watching(trainer):
+            probe.measure(trainer, ProbeData({**splits, TEST: dataset}, subjects.tokenizer, cache, *loading))
+        return
+    trainer = build_trainer(config, loggers)
+    with watching(trainer):
+        trainer.test(probe, probe.loader(dataset, subjects.tokenizer, *loading), verbose=False)
+
+
+def cache_folder(config: Config) -> Path | None:
+    """Return where activations are kept; None for memory only."""
+    folder = (config.get("cache") or {}).get("dir")
+    return None if folder is None else Path(folder).absolute()
+
+
+def activation_content(config: Config) -> dict[str, Any]:
+    """Return what activations depend on besides weights and pairs: model, data and arithmetic."""
+    settings, files = dataset_content(config["dataset"])
+    own = {key: value for key, value in settings.items() if key not in ("split", "batch_size", "cache")}
+    return {"model": config["model"], "dataset": own, "files": files, "precision": config["trainer"].get("precision")}
+
+
+def build_trainer(config: Config, loggers: list[Any], **options: Any) -> pl.Trainer:
+    """Return the trainer that the config describes; ``options`` win over its keys."""
     nodes = config.get("callbacks") or {}
     trainer: pl.Trainer = instantiate(
         config["trainer"],
@@ -141,10 +187,9 @@ def run_probe(config: Config, probe: Probe, dataset: VLDataset, subjects: Subjec
         logger=loggers or False,
         enable_checkpointing=False,
         default_root_dir=config["run"]["dir"],
+        **options,
     )
-    loading = config["dataset"]["batch_size"], config["dataset"]["num_workers"]
-    with watching(trainer):
-        trainer.test(probe, probe.loader(dataset, subjects.tokenizer, *loading), verbose=False)
+    return trainer
 
 
 def subject_of(config: Config, weights: Weights) -> Subject:

@@ -6,7 +6,6 @@ at any instant costs the shard under way. What a shard's file does not vouch for
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -150,11 +149,12 @@ class DiskStore(ActivationStore):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from writing this key inside the block; wait for one that does."""
-        with (
-            storage_errors(self._lock),
-            locked(self._lock, f"another process reads {self.folder} from a model; waiting"),
-        ):
+        """Keep other processes from writing this key inside the block; what killed ones left of it is removed."""
+        with storage_errors(self._lock):
+            self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._lock, f"another process reads {self.folder} from a model; waiting"):
+            for folder in (self.folder, self.folder / SHARDS):
+                remove_leftovers(folder)
             yield
 
     def write(self, shard: int, arrays: Mapping[str, Floats]) -> None:
@@ -201,12 +201,6 @@ class DiskStore(ActivationStore):
         if found != expected:
             log.warning("%s vouches for other rows than are there; they are made again", voucher)
         return found == expected
-
-    def clear_leftovers(self) -> None:
-        """Remove what killed writers left; the caller holds the lock."""
-        with contextlib.suppress(FileNotFoundError):
-            remove_leftovers(self.folder)
-            remove_leftovers(self.folder / SHARDS)
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -109,8 +109,12 @@ class ActivationCache:
         sites: PairSites,
         source: Source,
         is_mismatched: bool = False,
+        weights: str | None = None,
     ) -> Reading:
-        """Return what is to be read of ``encoder``; features are read with the condition ``model`` alone."""
+        """Return what is to be read of ``encoder``; features are read with the condition ``model`` alone.
+
+        ``weights`` is what `encoder_digest` gives, where it is known.
+        """
         shapes: dict[str, tuple[int, ...]] = {
             "attention": (len(sites.attention), encoder.num_heads, 2),
             "states": (len(sites.states), 2, encoder.width),
@@ -124,7 +128,7 @@ class ActivationCache:
             **self.content,
             "split": split,
             "condition": condition,
-            "weights": encoder_digest(encoder),
+            "weights": weights or encoder_digest(encoder),
             "sites": str(sites),
             "pairs": source.pairs.digest,
             "captions": digest_of_tensor(source.donors) if is_mismatched and source.donors is not None else "own",
@@ -135,7 +139,7 @@ class ActivationCache:
 
 def shard_bounds(pairs: Pairs) -> list[int]:
     """Return the pair at which each shard begins, and last the number of pairs."""
-    starts = pairs.samples[::SHARD]
+    starts = pairs.samples[::SHARD].contiguous()
     return [*torch.searchsorted(pairs.sample, starts).tolist(), len(pairs)]
 
 
