@@ -1,4 +1,4 @@
-"""The same numbers from many processes: ddp, and a sweep by joblib."""
+"""The same numbers from many processes: ddp, and sweeps by any launcher on this machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 TRAINING = ("experiment=scenes", "dataset.size=22", "dataset.batch_size=4", "trainer.max_steps=2")
 
 
-def run(entry: str, *arguments: str) -> None:
-    """Run a command with all threads of the machine, as a user does."""
+def run(entry: str, *arguments: str) -> str:
+    """Run a command with all threads of the machine, as a user does; return what it said on stderr."""
     command = [sys.executable, str(ROOT / f"{entry}.py"), *SMALLEST, *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +65,49 @@ def test_two_processes_write_the_table_of_one(
     assert max(record.n for record in read_results(table)) == size
 
 
-def test_joblib_runs_the_same_cells(command: Command):
-    run("probe", "-m", "weights=random", "model=uniter,lxmert", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    (sweep,) = Path("outputs/sweeps").iterdir()
-    assert {record.model for record in read_results(sweep / "results.csv")} == {"uniter", "lxmert"}
-    cells = {path.name: path.stat().st_mtime_ns for path in Path("outputs/cells").glob("[!.]*")}
-    assert command("probe", "-m", "weights=random", *SMALLEST, "model=uniter,lxmert").status == 0
-    assert {path.name: path.stat().st_mtime_ns for path in Path("outputs/cells").glob("[!.]*")} == cells
+FOUR = ("-m", "weights=random", "model=uniter,lxmert", "seed=0,1")
+"""A sweep of four cells."""
+
+
+def tables() -> list[str]:
+    """Return the table of each sweep here."""
+    return [table.read_text() for table in sorted(Path("outputs/sweeps").glob("*/results.csv"))]
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the table of `FOUR` by the launcher that runs one cell at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("basic"))
+        run("probe", *FOUR)
+        (table,) = Path("outputs/sweeps").glob("*/results.csv")
+        measured = {(record.model, record.seed) for record in read_results(table)}
+        assert measured == {(model, seed) for model in ("uniter", "lxmert") for seed in (0, 1)}
+        return table.read_text()
+
+
+@pytest.mark.parametrize("launcher", [("joblib", "hydra.launcher.n_jobs=2"), ("submitit_local",)])
+def test_other_launchers_run_the_same_cells_to_the_same_table(
+    launcher: tuple[str, ...], one_after_the_other: str, command: Command
+):
+    name, *options = launcher
+    said = run("probe", *FOUR, f"hydra/launcher={name}", *options)
+    assert tables() == [one_after_the_other]
+    for number in range(1, 5):
+        assert f"cell {number} of 4 done in " in said
+    assert said.rstrip().endswith("(4 of 4 cells done)")
+    assert command("probe", *FOUR, *SMALLEST).err.count(" was done: ") == 4
+
+
+def test_cells_of_two_processes_finish_in_a_sweep_with_the_table_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    sweep = ("-m", "weights=random", "model=uniter,lxmert", "dataset.batch_size=2")
+    run("probe", *sweep, *TWO)
+    for number in range(2):
+        (log,) = Path("outputs/sweeps").glob(f"*/jobs/{number}/probe.log")
+        assert "GLOBAL_RANK: 1, MEMBER: 2/2" in log.read_text()
+    run("probe", *sweep, "force=true")
+    both, alone = tables()
+    assert both == alone
