@@ -1,20 +1,30 @@
-"""Trackers: what a run is called there, and that they need neither network nor key."""
+"""Trackers: what a run is called there, what arrives, and that they need neither network nor key."""
 
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from PIL import Image
 
 from tests.commands.conftest import SMALLEST, Command
 from vlp.commands.app import Plan
-from vlp.commands.loggers import log_rows, scalar_name
+from vlp.commands.loggers import exit_status, log_rows, scalar_name, scalars, tracking
+from vlp.configs import option_names
+from vlp.durable.stopping import MAX_TIME, Stopped
 from vlp.results import COLUMNS, Record, Row, Subject
 
+ROOT = Path(__file__).parents[2]
 SUBJECT = Subject("uniter", "tiny", "random", "scenes", "nmi", "", 0)
 RECORD = Record.of(SUBJECT, Row("model", "nmi", 0.5, 8, "joint", "joint", layer=3))
+BLOCK, HEADER, PART = 32768, 7, struct.Struct("<IHB")
+"""Of a ``.wandb`` file, which is a LevelDB log: bytes a block and before the first part; checksum, length and kind."""
 
 
 def test_a_scalar_is_named_by_metric_condition_and_place():
@@ -62,15 +72,15 @@ def test_rows_arrive_as_scalars_and_as_a_table():
         def log_table(self, key: str, columns: list[str], data: list[list[Any]]) -> None:
             self.got["table"] = (key, columns, data)
 
-        def finalize(self, status: str) -> None:
-            self.got["status"] = status
+        def save(self) -> None:
+            self.got["saved"] = True
 
     tracker = Tracker()
     log_rows([tracker], [RECORD])
-    assert tracker.got["metrics"] == {"nmi/model/joint/joint/layer_3": 0.5}
+    assert tracker.got["metrics"] == {"nmi/model": 0.5, "nmi/model/joint/joint/layer_3": 0.5}
     key, columns, data = tracker.got["table"]
     assert (key, columns, data[0][COLUMNS.index("value")]) == ("results", list(COLUMNS), 0.5)
-    assert tracker.got["status"] == "success"
+    assert tracker.got["saved"]
 
 
 def test_tensorboard_gets_the_rows(command: Command):
@@ -82,16 +92,137 @@ def test_tensorboard_gets_the_rows(command: Command):
     assert "nmi/model/joint/joint/layer_1" in EventAccumulator(str(folder)).Reload().Tags()["scalars"]
 
 
-def test_wandb_works_with_no_network_and_no_key(command: Command, monkeypatch: pytest.MonkeyPatch):
-    import wandb
-
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    done = command("probe", "logger=wandb", "logger.offline=true", "weights=random", *SMALLEST)
+    monkeypatch.setenv("WANDB_CONSOLE", "off")
+
+
+def test_wandb_works_with_no_network_and_no_key(command: Command, offline: None):
+    import wandb
+
+    done = command("probe", "logger=wandb", "logger.offline=true", "weights=random", "seed=4", *SMALLEST)
     wandb.finish()
     assert done.status == 0, done.err
-    (run,) = Path("outputs/probe").glob("*/wandb/offline-run-*")
-    assert list(run.glob("run-*.wandb"))
-    (table,) = run.glob("files/media/table/*.json")
-    assert json.loads(table.read_text())["columns"] == list(COLUMNS)
+    (folder,) = Path("outputs/probe").glob("*")
+    found = Tracked(folder)
+    assert found.run.run_id == (folder / ".run_id").read_text()
+    assert (found.run.display_name, found.run.job_type) == ("uniter-nmi-scenes-s4", "probe")
+    table = json.loads(next(folder.glob("wandb/offline-run-*/files/media/table/*.json")).read_text())
+    assert table["columns"] == list(COLUMNS)
+
+
+def test_a_cell_that_raises_ends_as_failed(in_temporary_folder: Path, offline: None):
+    Image.new("RGB", (4, 4)).save("nmi.png")
+    node = {"_target_": "pytorch_lightning.loggers.WandbLogger", "project": "vlp-probe", "offline": True}
+    config = {
+        "seed": 0,
+        "logger": {
+            **node,
+            "save_dir": str(in_temporary_folder),
+            "id": "one",
+            "group": "value/table1",
+            "tags": ["value"],
+        },
+    }
+    with suppress(SystemExit), tracking(config) as loggers:
+        log_rows(loggers, [RECORD], [Path("nmi.png")])
+        raise SystemExit(3)
+    found = Tracked(in_temporary_folder)
+    assert (found.run.run_id, found.run.run_group, list(found.run.tags)) == ("one", "value/table1", ["value"])
+    assert found.exit_code == 3
+    assert found.config["seed"] == 0
+    assert "logger" not in found.config
+    assert found.summary["nmi/model/joint/joint/layer_3"] == found.summary["nmi/model"] == RECORD.value
+    assert found.summary["figures/nmi"]["_type"] == "images/separated"
+    (picture,) = in_temporary_folder.glob("wandb/offline-run-*/files/media/images/figures/nmi*.png")
+    assert Image.open(picture).size == (4, 4)
+
+
+def test_an_error_ends_a_run_with_the_status_of_its_process():
+    errors = [ValueError(), SystemExit(3), SystemExit("why"), SystemExit(), Stopped("SIGTERM"), Stopped(MAX_TIME)]
+    assert [exit_status(error) for error in errors] == [1, 3, 1, 1, 143, 0]
+
+
+def test_layers_have_a_mean_beside_them_and_prober_seeds_only_their_mean():
+    rows = [Row("model", "accuracy", value, 8, "joint", layer=layer) for layer, value in ((0, 0.25), (1, 0.75))]
+    rows += [Row("model", "accuracy", 1.0, 8, "joint", layer=0, prober_seed=1), Row("chance", "accuracy", 0.125, 8)]
+    rows += [Row("model", "description_length", 90.0, 8, "joint", layer=0)]
+    assert scalars([Record.of(SUBJECT, row) for row in rows]) == {
+        "accuracy/model": 0.5,
+        "accuracy/model/joint/layer_0": 0.25,
+        "accuracy/model/joint/layer_1": 0.75,
+        "accuracy/chance": 0.125,
+        "description_length/model/joint/layer_0": 90.0,
+    }
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_wandb_sweep_asks_for_cells_that_exist(file: Path, command: Command, plans: list[Plan]):
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    sweep = yaml.safe_load(file.read_text())
+    grid = {name: parameter["values"] for name, parameter in sweep["parameters"].items()}
+    assert [name for name, values in grid.items() if not set(values) <= set(option_names(name))] == []
+    assert (ROOT / sweep["program"]).is_file()
+    metric = sweep["metric"]["name"].split("/")[0]
+    layered = Record.of(SUBJECT, Row("model", metric, 0.5, 8, "vision", layer=1))
+    assert sweep["metric"]["name"] in scalars([layered])
+
+    chosen = {name: values[-1] for name, values in grid.items()}
+    words = create_sweep_command_args({"args": {name: {"value": value} for name, value in chosen.items()}})
+    first = sweep["command"].index("${program}") + 1
+    arguments = [part for word in sweep["command"][first:] for part in words.get(word.strip("${}"), [word])]
+    command(Path(sweep["program"]).stem, *arguments)
+    (plan,) = plans
+    assert plan.force
+    assert plan.config["model"]["name"] == chosen["model"]
+    assert plan.config["run"]["prober"] == chosen["prober"]
+    assert plan.config["logger"]["_target_"].endswith("WandbLogger")
+
+
+class Tracked:
+    """What the one offline run in a folder has in its ``.wandb`` file."""
+
+    def __init__(self, folder: Path) -> None:
+        (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+        self.config: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
+        for record in records_of(file):
+            kind = record.WhichOneof("record_type")
+            if kind == "run":
+                self.run = record.run
+                self._update(self.config, record.run.config.update)
+            elif kind == "config":
+                self._update(self.config, record.config.update)
+            elif kind == "summary":
+                self._update(self.summary, record.summary.update)
+            elif kind == "exit":
+                self.exit_code = record.exit.exit_code
+
+    def _update(self, tree: dict[str, Any], items: Any) -> None:
+        for item in items:
+            *parents, name = item.nested_key or [item.key]
+            place = tree
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[name] = json.loads(item.value_json)
+
+
+def records_of(file: Path) -> Iterator[Any]:
+    from wandb.proto.wandb_internal_pb2 import Record as WandbRecord
+
+    data, position, whole = file.read_bytes(), HEADER, b""
+    while position + PART.size <= len(data):
+        room = BLOCK - position % BLOCK
+        if room < PART.size:  # a block ends with fewer bytes than a part begins with
+            position += room
+            continue
+        _, length, kind = PART.unpack_from(data, position)
+        position += PART.size + length
+        whole += data[position - length : position]
+        if kind in (1, 4):  # whole, or the last part of several
+            yield WandbRecord.FromString(whole)
+            whole = b""
