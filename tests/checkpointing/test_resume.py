@@ -35,8 +35,9 @@ def left(run_dir: Path) -> tuple[bytes, str]:
 def killed_at(step: Path, whole: Path, run_dir: Path) -> None:
     """Make ``run_dir`` what a kill leaves after ``step`` was written: later lines in the table, no later checkpoint."""
     (run_dir / "checkpoints").mkdir(parents=True)
-    for file in (step, step.with_name(step.name + ".sha256")):
-        shutil.copy(file, run_dir / "checkpoints")
+    for file in step.parent.glob("step-*"):
+        if file.name <= step.name + ".sha256":
+            shutil.copy(file, run_dir / "checkpoints")
     shutil.copy(whole / "metrics.csv", run_dir)
 
 

@@ -75,7 +75,8 @@ BAD = {
     "logger=null": "logger=null: a group has no option null; ~logger on the command line leaves it out",
     "trainer._target_=os.system": "os.system is not allowed at trainer",
     "+hydra.callbacks.x._target_=torch.load": "torch.load is not allowed at hydra.callbacks.x",
-    "+prober=7": "probe nmi trains no prober, but prober=7 was chosen",
+    "prober=attention": "probe nmi trains no prober, but prober=attention was chosen",
+    "+prober=7": "prober=7 is not an option; there is attention, embedding",
 }
 
 

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from vlp.commands.ranks import is_led, leave_words
-from vlp.configs import did_you_mean
+from vlp.configs import did_you_mean, option_names
 from vlp.configs.showing import printable
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -72,6 +72,11 @@ def friendly(error: BaseException, overrides: Sequence[str] = (), entry: str = "
     emptied = [override.removesuffix("=null") for override in overrides if override.endswith("=null")]
     if emptied and told.startswith(_NO_GROUP):
         return f"{emptied[0]}=null: a group has no option null; ~{emptied[0]} on the command line leaves it out"
+    if told.startswith(_NO_GROUP):
+        chosen = (override.lstrip("+").partition("=") for override in overrides)
+        choices = [(group, name, option_names(group)) for group, _, name in chosen]
+        wrong = [(group, name, there) for group, name, there in choices if there and name not in there]
+        return "; ".join(f"{g}={name} is not an option{did_you_mean(name, there)}" for g, name, there in wrong) or told
     told = told if isinstance(error, _EXPLAINED) else f"{type(error).__name__}: {told}; {FULL_ERROR}=1 shows where"
     return " ".join([told, *getattr(error, "__notes__", [])])
 

@@ -100,8 +100,11 @@ def is_trained(plan: Plan) -> bool:
 
 def _is_whole(checkpoint: Path) -> bool:
     """Whether the checkpoint is there and undamaged; a damaged one is made again from the one before it."""
+    if not checkpoint.is_file():
+        return False
     try:
-        return checkpoint.is_file() and check_digest(checkpoint)
+        check_digest(checkpoint)
+        return True
     except DamagedError as error:
         log.warning("%s; its last steps are trained again", error)
         return False
