@@ -42,11 +42,10 @@ def build_loggers(config: Mapping[str, Any]) -> list[Logger]:
 
     Empty where it is null or a `CSVLogger`: ``results.csv``, or a training's ``metrics.csv``, is that file.
     """
-    if not config.get("logger"):
+    node = config.get("logger") or {}
+    if node.get("_target_", "").rpartition(".")[2] in ("", CSVLogger.__name__):
         return []
-    logger: Logger = instantiate(config["logger"], _key_="logger")
-    if isinstance(logger, CSVLogger):
-        return []
+    logger: Logger = instantiate(node, _key_="logger")
     logger.log_hyperparams({key: value for key, value in config.items() if key not in UNTRACKED})
     return [logger]
 

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from vlp.commands.children import carry_out_in_child
 from vlp.commands.identity import dataset_content, path_digest
-from vlp.commands.loggers import build_loggers, log_rows
+from vlp.commands.loggers import log_rows, tracking
 from vlp.commands.plans import Plan, Weights
 from vlp.commands.ranks import joins_another, watching
 from vlp.commands.records import RunRecord
@@ -53,8 +53,14 @@ class Subjects:
 def measure(plan: Plan, folder: Path) -> None:
     """Measure one cell and write ``results.csv``, ``figures``, ``.hydra`` and ``run.json`` into ``folder``.
 
-    A dataset that lacks what the probe needs is refused before weights are trained or a model is built.
+    A dataset that lacks what the probe needs is refused before weights are trained or a model is built. A
+    cell that fails at any point ends as failed in its tracker.
     """
+    with tracking(plan.config) as loggers:
+        _measure(plan, folder, loggers)
+
+
+def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
     config = plan.config
     record = RunRecord(plan.command, plan.content, config["seed"])
     pl.seed_everything(config["seed"], verbose=False)
@@ -69,7 +75,6 @@ def measure(plan: Plan, folder: Path) -> None:
     subjects = build_subjects(config, weights, dataset)
     asked = {"weights": weights.path} if _takes(factory, "weights") else {}  # whose heads the probe needs too
     probe = factory(encoder=subjects.encoder, control=subjects.control, seed=config["seed"], **asked)
-    loggers = build_loggers(config)
     run_probe(config, probe, dataset, subjects, loggers)
     subject = subject_of(config, weights)
     rows = probe.rows()
@@ -77,7 +82,7 @@ def measure(plan: Plan, folder: Path) -> None:
     records = [Record.of(subject, row) for row in rows]
     write_figures(records, folder / FIGURES_FOLDER)
     write_config(plan, folder / ".hydra")
-    log_rows(loggers, records)
+    log_rows(loggers, records, sorted((folder / FIGURES_FOLDER).glob("*.png")))
     sha256 = weights.content if weights.path else None
     record.write(folder, finished=True, weights=weights.path, weights_sha256=sha256)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import Logger
 
 from vlp.checkpointing import CheckpointWriter, MetricsFile, SaveCheckpoints
 from vlp.commands.identity import content_hash
+from vlp.commands.loggers import tracking
 from vlp.commands.ranks import watching
 from vlp.commands.resuming import CHECKPOINTS, CONFIG_HASH, METRICS, Start, find_start
 from vlp.configs import instantiate
@@ -52,14 +53,15 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
         record=record(config, encoder, train_set, tokenizer),
     )
     data = pretraining_data(config, module, train_set, val_set, tokenizer)
-    trainer = build_trainer(config, run_dir, start.rows)
-    with watching(trainer), warnings.catch_warnings():
+    with tracking(config) as trackers, warnings.catch_warnings():
+        trainer = build_trainer(config, run_dir, start.rows, trackers)
         # It is: `PretrainingData` goes on where the checkpoint stands.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
-        if start.checkpoint is None:
-            trainer.validate(module, data, verbose=False)
-        with stopping.deferring():
-            trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
+        with watching(trainer):
+            if start.checkpoint is None:
+                trainer.validate(module, data, verbose=False)
+            with stopping.deferring():
+                trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
     return run_dir / CHECKPOINTS / "last.ckpt"
 
 
@@ -80,8 +82,8 @@ def pretraining_data(
     )
 
 
-def build_trainer(config: Config, run_dir: Path, rows: int = 0) -> pl.Trainer:
-    """Return Lightning's trainer with our checkpoints and the configured callbacks and loggers.
+def build_trainer(config: Config, run_dir: Path, rows: int = 0, trackers: Sequence[Logger] = ()) -> pl.Trainer:
+    """Return Lightning's trainer with our checkpoints and the configured callbacks and the ``trackers``.
 
     ``metrics.csv`` is written in any case; its first ``rows`` lines stay.
     """
@@ -89,9 +91,6 @@ def build_trainer(config: Config, run_dir: Path, rows: int = 0) -> pl.Trainer:
     saving = dict(config["checkpoint"])
     writer = CheckpointWriter(saving.pop("on_error"))
     table = MetricsFile(run_dir / METRICS, rows, writer.as_told)
-    loggers: list[Logger] = [table]
-    if (config.get("logger") or {}).get("_target_", "").rpartition(".")[2] not in ("", "CSVLogger"):
-        loggers.append(instantiate(config["logger"], _key_="logger"))
     trainer: pl.Trainer = instantiate(
         config["trainer"],
         _key_="trainer",
@@ -100,7 +99,7 @@ def build_trainer(config: Config, run_dir: Path, rows: int = 0) -> pl.Trainer:
             *(instantiate(node, _key_=f"callbacks.{name}") for name, node in nodes.items()),
             SaveCheckpoints(run_dir / CHECKPOINTS, writer, table, **saving),
         ],
-        logger=loggers,
+        logger=[table, *trackers],
         plugins=[writer],
         default_root_dir=str(run_dir),
     )
