@@ -1,4 +1,4 @@
-"""The short part of ``make faults``: a few kills and a few storage faults."""
+"""The short part of ``make faults``: a few kills and storage faults, and SIGTERM to ``train.py``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,19 @@ def row(said: str, group: str) -> list[str]:
     return found
 
 
-def test_nothing_is_lost_or_silent_under_a_few_kills_and_failing_disks():
-    command = [sys.executable, "-m", "tests.faults", "--only", "kills", "storage", "--count", str(COUNT)]
+def run(*arguments: str) -> str:
+    """Return what ``python -m tests.faults`` says, which has to find nothing lost or silent."""
+    command = [sys.executable, "-m", "tests.faults", "--only", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert row(done.stdout, "kills") == [str(COUNT), str(4 * COUNT), "0", "0"]
-    assert row(done.stdout, "storage") == [str(COUNT), str(COUNT), "0", "0"]
+    return done.stdout
+
+
+def test_nothing_is_lost_or_silent_under_a_few_kills_and_failing_disks():
+    said = run("kills", "storage", "--count", str(COUNT))
+    assert row(said, "kills") == [str(COUNT), str(4 * COUNT), "0", "0"]
+    assert row(said, "storage") == [str(COUNT), str(COUNT), "0", "0"]
+
+
+def test_a_training_that_is_terminated_ends_with_143_and_the_command_that_goes_on():
+    assert row(run("signals", "--count", "1"), "signals") == ["1", "1", "0", "0"]
