@@ -23,14 +23,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from vlp.configs import instantiate
 from vlp.data.masking import Corruption
 from vlp.data.pairs import PretrainingBatch
+from vlp.models.checkpoints.files import RECORD
 from vlp.models.encoder import VLEncoder
 from vlp.nonfinite import FAULTS_FOLDER, Fault, faulty_objectives, first_faulty_parameter, gradient_norm
 from vlp.objectives.objective import Objective
 
 log = logging.getLogger(__name__)
-
-RECORD_KEY = "vlp"
-"""Key of a checkpoint under which stands, in plain types, what is needed to build the model again."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,7 @@ class PretrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the record."""
-        checkpoint[RECORD_KEY] = self.record
+        checkpoint[RECORD] = self.record
 
 
 def linear_schedule(step: int, warmup: int, total: int) -> float:

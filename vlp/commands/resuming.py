@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlp.checkpointing import CheckpointWriter, Generations, SaveCheckpoints
+from vlp.checkpointing import Generations, SaveCheckpoints
 from vlp.checkpointing.generations import BEST, LAST
+from vlp.checkpointing.writer import verify
 from vlp.commands.identity import content_hash
 from vlp.commands.ranks import joins_another
 from vlp.durable.digests import sidecar
 from vlp.durable.files import remove_leftovers
+from vlp.models.checkpoints.files import RECORD, load_plain
 from vlp.nonfinite import FAULTS_FOLDER
-from vlp.pretraining import RECORD_KEY
 from vlp.results import RUN_FILE
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def set_aside(run_dir: Path, start: Path | None = None) -> None:
 
 
 def _chosen(config: Config, run_dir: Path) -> Path | None:
-    """Return the checkpoint to begin at, None for none."""
+    """Return the checkpoint to begin at, verified; None for none."""
     generations, asked = Generations(run_dir / CHECKPOINTS), config["ckpt_path"]
     if int(os.environ.get(RESTARTS, 0)) > 0 and (newest := generations.newest_good()):
         # SLURM runs the job's command as it was, which may say where it began.
@@ -113,14 +114,16 @@ def _chosen(config: Config, run_dir: Path) -> Path | None:
     if path is None or not path.is_file():
         where = f"in {generations.folder}" if asked in (LAST, BEST) else f"at {path}"
         raise FileNotFoundError(f"ckpt_path={asked}: there is no such checkpoint {where}")
+    if asked != LAST:  # the newest good one was verified when it was looked for
+        verify(path)
     return path.resolve()
 
 
 def _state(path: Path, config: Config, run_dir: Path | None = None) -> dict[str, Any]:
     """Return what `SaveCheckpoints` kept in a checkpoint; one of ``run_dir`` has to be of this configuration."""
-    loaded = CheckpointWriter().load_checkpoint(path)
+    loaded = load_plain(path)
     try:
-        state, there = loaded["callbacks"][SaveCheckpoints.__qualname__], str(loaded[RECORD_KEY][CONFIG_HASH])
+        state, there = loaded["callbacks"][SaveCheckpoints.__qualname__], str(loaded[RECORD][CONFIG_HASH])
     except (KeyError, TypeError):
         raise ValueError(f"{path} is no checkpoint of a training here; weights=PATH of probe.py reads others") from None
     here = content_hash(config)

@@ -15,6 +15,7 @@ from vlp.commands.identity import content_hash
 from vlp.commands.loggers import tracking
 from vlp.commands.ranks import watching
 from vlp.commands.resuming import CHECKPOINTS, CONFIG_HASH, METRICS, Start, find_start
+from vlp.commands.weights import CHECKPOINT
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset
 from vlp.data.loading import PretrainingData
@@ -62,7 +63,7 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
                 trainer.validate(module, data, verbose=False)
             with stopping.deferring():
                 trainer.fit(module, data, ckpt_path=start.checkpoint, weights_only=True)
-    return run_dir / CHECKPOINTS / "last.ckpt"
+    return run_dir / CHECKPOINT
 
 
 def pretraining_data(
