@@ -41,6 +41,13 @@ def test_a_run_is_called_by_what_it_is(command: Command, plans: list[Plan]):
     assert (node["name"], node["job_type"], node["group"]) == ("uniter-train-scenes-s1", "train", "scenes")
 
 
+def test_a_run_is_tagged_with_its_papers_beside_the_users_own_words(command: Command, plans: list[Plan]):
+    command("probe", "logger=wandb", "weights=random", "probe=vcc", "run.tags=[mine,value]")
+    command("probe", "logger=wandb", "weights=random")
+    command("train", "logger=wandb", "experiment=scenes")
+    assert [plan.config["logger"]["tags"] for plan in plans] == [["mine", "value"], [], []]
+
+
 def test_the_cells_of_a_sweep_are_one_group(command: Command, plans: list[Plan]):
     command("probe", "-m", "logger=wandb", "weights=random", "model=uniter,lxmert")
     assert {plan.config["logger"]["group"] for plan in plans} == {Path(plans[0].run_dir).name}
@@ -187,6 +194,9 @@ class Tracked:
     """What the one offline run in a folder has in its ``.wandb`` file."""
 
     def __init__(self, folder: Path) -> None:
+        import wandb
+
+        wandb.teardown()  # the process that writes the file: until it has ended, the last lines may not be there
         (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}

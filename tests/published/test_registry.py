@@ -1,7 +1,7 @@
 """Judgements on claims, on made-up rows."""
 
 from tests.published.samples import VALUES, cell, subject, table3
-from vlp.published import ARTEFACTS, Judgement, Verdict, artefact_names, claims, judge, tables_beside
+from vlp.published import ARTEFACTS, Judgement, Verdict, artefact_names, claims, judge, papers_with, tables_beside
 
 HIGH_LINK = {"model": 0.88, "random_weights": 0.57}
 
@@ -17,6 +17,12 @@ def test_artefacts_are_published_ones_and_test_claims_that_show_in_them():
         assert name == artefact.name
         assert name in artefact_names()
         assert all(name in by_id[claim].artefacts for claim in artefact.claims)
+
+
+def test_a_run_is_of_the_papers_of_its_experiment_and_of_its_probe():
+    assert papers_with("value/table3", "vcd") == papers_with(None, "vcc") == ["value"]
+    assert papers_with("grounding/pretrain", None) == ["grounding"]
+    assert papers_with("scenes", "nobodys") == papers_with(None, None) == []
 
 
 def test_every_claim_of_a_paper_has_a_row():

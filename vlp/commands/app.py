@@ -39,6 +39,7 @@ from vlp.durable import stopping
 from vlp.durable.files import write_text
 from vlp.durable.locks import locked
 from vlp.durable.stopping import Stopped
+from vlp.published import papers_with
 from vlp.results import RESULTS_FILE, forget_cells, gather, link_cell, show_cell
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,8 @@ def make_plan(entry: str, config: DictConfig, command: str) -> Plan:
             trust_folder(source.path)
     folder = Path(hydra_config.runtime.output_dir)
     choices = {key: hydra_config.runtime.choices.get(key) for key in ("probe", "prober")} if entry == "probe" else {}
-    tree = plain(config, {"dir": str(folder), "id": run_id(folder), "group": run_group(hydra_config), **choices})
+    tracked = {"id": run_id(folder), "group": run_group(hydra_config), "tags": run_tags(config)}
+    tree = plain(config, {"dir": str(folder), **tracked, **choices})
     check_entry(tree, entry)
     tree["tokenizer"] = for_model(tree.get("tokenizer"), tree["model"]["name"], "tokenizer")
     overrides = list(hydra_config.overrides.task)
@@ -187,6 +189,13 @@ def run_group(hydra_config: Any) -> str | None:
     if experiment:
         return str(experiment)
     return Path(hydra_config.sweep.dir).name if hydra_config.mode == RunMode.MULTIRUN else None
+
+
+def run_tags(config: DictConfig) -> list[str]:
+    """Return what a tracker finds the run by: the user's own words, and the papers of its experiment and probe."""
+    choices = HydraConfig.get().runtime.choices
+    papers = papers_with(choices.get("experiment"), choices.get("probe"))
+    return list(dict.fromkeys([*config.run.tags, *papers]))
 
 
 def check_experiments(entry: str, overrides: Sequence[str], config_dir: str | None) -> None:

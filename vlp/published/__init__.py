@@ -3,7 +3,7 @@
 from vlp.published.artefacts import Artefact
 from vlp.published.beside import CellBeside, Measured, Setting, TableBeside, stand_beside
 from vlp.published.claims import Claim, claims
-from vlp.published.registry import ARTEFACTS, Judgement, judge, papers_of, tables_beside
+from vlp.published.registry import ARTEFACTS, Judgement, judge, papers_of, papers_with, tables_beside
 from vlp.published.tables import PAPERS, TITLES, PublishedCell, PublishedTable, artefact_names, load
 from vlp.published.verdicts import Part, Verdict
 
@@ -27,6 +27,7 @@ __all__ = [
     "judge",
     "load",
     "papers_of",
+    "papers_with",
     "stand_beside",
     "tables_beside",
 ]

@@ -75,6 +75,17 @@ class Artefact:
     remarks: tuple[str, ...] = ()
     claims: Mapping[str, Test] = field(default_factory=dict)
 
+    @property
+    def paper(self) -> str:
+        """The paper's short name."""
+        return self.name.partition("/")[0]
+
+    @property
+    def probes(self) -> frozenset[str]:
+        """The probes of whose rows it holds a number."""
+        queries = (self.common, *self.rows.values(), *self.columns.values())
+        return frozenset(str(query.columns["probe"]) for query in queries if "probe" in query.columns)
+
     def query(self, row: str, column: str) -> Query | None:
         """Return where the number under these heads is looked up; None where the paper's model has no such layer."""
         query = self.common | self.rows[row] | self.columns[column]

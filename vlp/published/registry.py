@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vlp.published.artefacts import Artefact
 from vlp.published.beside import Setting, TableBeside, by_setting, stand_beside
 from vlp.published.claims import Claim, claims
+from vlp.published.tables import PAPERS
 from vlp.published.value_table3 import TABLE3
 from vlp.published.verdicts import Part, Verdict, of_claim
 from vlp.results import Record
@@ -35,6 +36,13 @@ def tables_beside(records: Sequence[Record]) -> list[TableBeside]:
 def papers_of(records: Sequence[Record]) -> list[str]:
     """Return the papers of whose tables ``records`` hold a number."""
     return list(dict.fromkeys(table.printed.paper for table in tables_beside(records)))
+
+
+def papers_with(experiment: str | None, probe: str | None) -> list[str]:
+    """Return the papers that an experiment is of, or in whose tables a probe has a number."""
+    named = {(experiment or "").partition("/")[0]}
+    named |= {artefact.paper for artefact in ARTEFACTS.values() if probe in artefact.probes}
+    return [paper for paper in PAPERS if paper in named]
 
 
 def judge(records: Sequence[Record], papers: Iterable[str]) -> list[Judgement]:
