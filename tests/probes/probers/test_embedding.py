@@ -20,13 +20,29 @@ def accuracy(prober: object, inputs: torch.Tensor, label: torch.Tensor) -> torch
 
 
 def test_logits_are_equation_4():
-    prober = factory(EmbeddingProber)(item_shape=(2, 2, 5), num_classes=3)
     states = random(1, 4, 2, 2, 5)
-    logits = prober(states)
-    for layer, pair, kind in [(0, 0, 0), (1, 3, 2)]:
-        first, second = states[0, pair, layer]
-        product = (prober.first[layer].T @ first) * (prober.second[layer].T @ second)
-        torch.testing.assert_close(logits[layer, pair, kind], prober.classes[layer, :, kind] @ product)
+    for bias in (False, True):
+        prober = factory(EmbeddingProber, options={"bias": bias})(item_shape=(2, 2, 5), num_classes=3)
+        logits = prober(states)
+        for layer, pair, kind in [(0, 0, 0), (1, 3, 2)]:
+            first, second = states[0, pair, layer]
+            product = (prober.first[layer].T @ first + bias) * (prober.second[layer].T @ second + bias)
+            torch.testing.assert_close(logits[layer, pair, kind], prober.classes[layer, :, kind] @ product)
+
+
+def test_which_of_two_numbers_is_larger_takes_the_biases():
+    states = random(6000, 1, 2, 8)
+    label = (states[:, 0, 0, 0] > states[:, 0, 1, 0]).long()
+    (printed,) = accuracy(factory(EmbeddingProber, lr=3e-3, options={"bias": False}), states, label)
+    (ours,) = accuracy(factory(EmbeddingProber, lr=3e-3), states, label)
+    assert printed < 0.6
+    assert ours > 0.95
+
+
+def test_biases_that_are_off_stay_off():
+    train, val, _ = thirds(random(600, 1, 2, 8), torch.arange(600) % 2)
+    prober = fit(factory(EmbeddingProber, options={"bias": False}), train, val, 2).prober
+    assert not dict(prober.named_parameters())["biases"].any()
 
 
 def test_the_layer_that_carries_a_relation_is_the_best_layer():

@@ -22,6 +22,7 @@ class VisualFeaturesProber(EmbeddingProber):
         fitting: how it is trained, with the prober seeds.
         seed: of the probe.
         rank: rows of W_w and W_mu; the model's width, so that both probers have products of one size.
+        bias: see `EmbeddingProber`.
     """
 
     reads: ClassVar[str] = "features"
@@ -34,8 +35,9 @@ class VisualFeaturesProber(EmbeddingProber):
         fitting: FitSettings,
         seed: int = 0,
         rank: int | None = None,
+        bias: bool = True,
     ) -> None:
-        super().__init__((1, *item_shape), num_classes, optimizer, fitting, seed, rank)
+        super().__init__((1, *item_shape), num_classes, optimizer, fitting, seed, rank, bias)
 
     def arrange(self, inputs: Tensor) -> Tensor:
         """Return features (..., 2, F) as (..., 1, 2, F)."""
