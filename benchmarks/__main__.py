@@ -1,6 +1,6 @@
-"""What measuring, pre-training and saving cost, beside peers and the goals; on a machine with nothing else to do.
+"""What measuring, pre-training, saving, probing and starting cost, beside peers and goals; on an idle machine.
 
-python -m benchmarks [--only nmi measuring memory training checkpoint probers] [--rounds N] [--out FILE.json]
+python -m benchmarks [--only ITEM ...] [--rounds N] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ITEMS = ("nmi", "measuring", "memory", "training", "checkpoint", "probers")
+ITEMS = ("nmi", "measuring", "memory", "training", "checkpoint", "extraction", "probers", "start")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ITEMS, default=ITEMS)
-    parser.add_argument("--rounds", type=int, help="how often each runs; by default 7, for the last three 3")
+    parser.add_argument("--rounds", type=int, help="how often each runs; by default 3 to 7 times")
     parser.add_argument("--out", type=Path, help="a JSON file to write the figures to")
     return parser.parse_args(arguments)
 
