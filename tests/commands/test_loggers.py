@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
-from PIL import Image
 
 from tests.commands.conftest import SMALLEST, Command
 from vlp.commands.app import Plan
 from vlp.commands.loggers import exit_status, log_rows, scalar_name, scalars, tracking
 from vlp.configs import option_names
 from vlp.durable.stopping import MAX_TIME, Stopped
-from vlp.results import COLUMNS, Record, Row, Subject
+from vlp.results import COLUMNS, Record, Row, Subject, read_results
 
 ROOT = Path(__file__).parents[2]
 SUBJECT = Subject("uniter", "tiny", "random", "scenes", "nmi", "", 0)
@@ -107,45 +106,52 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_CONSOLE", "off")
 
 
-def test_wandb_works_with_no_network_and_no_key(command: Command, offline: None):
-    import wandb
+def test_each_cell_is_a_whole_run_in_wandb_with_no_network_and_no_key(
+    command: Command, offline: None, in_process: None
+):
+    cells = ("probe=nmi", "model=uniter,bert", "run.tags=[value]", "seed=4")
+    tracker = ("logger=wandb", "logger.offline=true")
+    done = command("probe", "-m", *cells, *tracker, "weights=random", *SMALLEST, "hydra.sweep.dir=asked")
+    assert done.status == 1  # bert has no vision to compare with text
+    finished, failed = Tracked(Path("asked/jobs/0")), Tracked(Path("asked/jobs/1"))
 
-    done = command("probe", "logger=wandb", "logger.offline=true", "weights=random", "seed=4", *SMALLEST)
-    wandb.finish()
-    assert done.status == 0, done.err
-    (folder,) = Path("outputs/probe").glob("*")
-    found = Tracked(folder)
-    assert found.run.run_id == (folder / ".run_id").read_text()
-    assert (found.run.display_name, found.run.job_type) == ("uniter-nmi-scenes-s4", "probe")
-    table = json.loads(next(folder.glob("wandb/offline-run-*/files/media/table/*.json")).read_text())
-    assert table["columns"] == list(COLUMNS)
-
-
-def test_a_cell_that_raises_ends_as_failed(in_temporary_folder: Path, offline: None):
-    Image.new("RGB", (4, 4)).save("nmi.png")
-    node = {"_target_": "pytorch_lightning.loggers.WandbLogger", "project": "vlp-probe", "offline": True}
-    config = {
-        "seed": 0,
-        "logger": {
-            **node,
-            "save_dir": str(in_temporary_folder),
-            "id": "one",
-            "group": "value/table1",
-            "tags": ["value"],
-        },
+    assert finished.run.run_id == Path("asked/jobs/0/.run_id").read_text() != failed.run.run_id
+    assert (finished.run.display_name, finished.run.job_type) == ("uniter-nmi-scenes-s4", "probe")
+    assert (finished.run.run_group, list(finished.run.tags)) == ("asked", ["value"])
+    assert {name: finished.config[name]["name"] for name in ("model", "size", "dataset")} == {
+        "model": "uniter",
+        "size": "tiny",
+        "dataset": "scenes",
     }
-    with suppress(SystemExit), tracking(config) as loggers:
-        log_rows(loggers, [RECORD], [Path("nmi.png")])
+    assert finished.config["run"]["probe"] == "nmi"
+    assert finished.config["trainer"]["accelerator"] == "cpu"
+    assert "logger" not in finished.config
+
+    (table,) = Path("asked/cells").glob("*/results.csv")
+    rows = read_results(table)
+    assert {name: finished.summary[name] for name in scalars(rows)} == pytest.approx(scalars(rows))
+    shown = json.loads(finished.file("results").read_text())
+    assert shown["columns"] == list(COLUMNS)
+    assert [line[COLUMNS.index("value")] for line in shown["data"]] == pytest.approx([row.value for row in rows])
+    drawings = sorted(table.parent.glob("figures/*.png"))
+    assert len(drawings) > 0
+    for drawing in drawings:
+        (picture,) = finished.summary[f"figures/{drawing.stem}"]["filenames"]
+        assert (finished.files / picture).read_bytes() == drawing.read_bytes()
+
+    assert (finished.exit_code, failed.exit_code) == (0, 1)
+    assert (failed.run.display_name, failed.run.run_group) == ("bert-nmi-scenes-s4", "asked")
+    assert failed.config["model"]["name"] == "bert"
+
+
+def test_a_cell_that_exits_ends_with_its_status(in_temporary_folder: Path, offline: None):
+    node = {"_target_": "pytorch_lightning.loggers.WandbLogger", "project": "vlp-probe", "offline": True}
+    with suppress(SystemExit), tracking({"seed": 0, "logger": {**node, "save_dir": "."}}) as loggers:
+        log_rows(loggers, [RECORD])
         raise SystemExit(3)
     found = Tracked(in_temporary_folder)
-    assert (found.run.run_id, found.run.run_group, list(found.run.tags)) == ("one", "value/table1", ["value"])
     assert found.exit_code == 3
-    assert found.config["seed"] == 0
-    assert "logger" not in found.config
-    assert found.summary["nmi/model/joint/joint/layer_3"] == found.summary["nmi/model"] == RECORD.value
-    assert found.summary["figures/nmi"]["_type"] == "images/separated"
-    (picture,) = in_temporary_folder.glob("wandb/offline-run-*/files/media/images/figures/nmi*.png")
-    assert Image.open(picture).size == (4, 4)
+    assert found.summary["nmi/model"] == RECORD.value
 
 
 def test_an_error_ends_a_run_with_the_status_of_its_process():
@@ -198,6 +204,7 @@ class Tracked:
 
         wandb.teardown()  # the process that writes the file: until it has ended, the last lines may not be there
         (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+        self.files = file.parent / "files"
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         for record in records_of(file):
@@ -211,6 +218,10 @@ class Tracked:
                 self._update(self.summary, record.summary.update)
             elif kind == "exit":
                 self.exit_code = record.exit.exit_code
+
+    def file(self, key: str) -> Path:
+        """Return the file that the summary names under ``key``."""
+        return self.files / str(self.summary[key]["path"])
 
     def _update(self, tree: dict[str, Any], items: Any) -> None:
         for item in items:
