@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.durable.disks import cut, flip
 from vlp.durable.files import StorageError
 from vlp.probes.activation_store import ActivationStore, DiskStore, MemoryStore
 
@@ -89,6 +91,34 @@ def test_rows_that_are_not_what_was_written_are_told_and_made_again(tmp_path: Pa
     with caplog.at_level(logging.WARNING):
         assert disk(tmp_path).missing == {2}
     assert "vouches for other rows than are there; they are made again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda path: cut(path, 0),
+        lambda path: cut(path, path.stat().st_size - 1),
+        lambda path: flip(path, 0),
+    ],
+    ids=["removed", "emptied", "cut short", "another head"],
+)
+def test_an_array_that_cannot_be_read_is_told_and_made_again(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    kept = disk(tmp_path)
+    for shard in range(3):
+        kept.write(shard, arrays(shard))
+    damage(kept.folder / "states.npy")
+    again = disk(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert again.missing == {0, 1, 2}
+    assert f"the rows that {kept.folder / 'shards' / '000002.sha256'} vouches for cannot be read (" in caplog.text
+    for shard in range(3):
+        again.write(shard, arrays(shard))
+    assert disk(tmp_path).missing == set()
+    for name, tensor in again.tensors().items():
+        assert torch.equal(tensor, torch.from_numpy(np.concatenate([arrays(shard)[name] for shard in range(3)])))
 
 
 def test_a_kill_before_the_files_are_laid_out_leaves_nothing_that_counts(tmp_path: Path):

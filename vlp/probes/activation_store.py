@@ -175,11 +175,12 @@ class DiskStore(ActivationStore):
         return {name: torch.from_numpy(np.load(self._file(name), mmap_mode="c")) for name in self.shapes}
 
     def _prepare(self) -> None:
-        """Lay out the files, unless an earlier process has."""
+        """Lay out the files, unless an earlier process has and they are still there."""
         manifest = self.folder / MANIFEST
-        if manifest.is_file():
+        if manifest.is_file() and all(self._is_laid_out(name) for name in self.shapes):
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # of one that was killed in here
+        shutil.rmtree(self.folder, ignore_errors=True)  # of one that was killed in here, or damaged
+        self._vouched.clear()
         with storage_errors(self.folder):
             (self.folder / SHARDS).mkdir(parents=True)
         for name, shape in self.shapes.items():
@@ -188,19 +189,25 @@ class DiskStore(ActivationStore):
 
     def _is_whole(self, shard: int) -> bool:
         voucher = self._voucher(shard)
+        if not voucher.exists():
+            return False
         try:
             expected = voucher.read_text("utf-8").strip()
             start, stop = self.bounds[shard], self.bounds[shard + 1]
             arrays = (np.load(self._file(name), mmap_mode="r") for name in self.shapes)
             found = _digest_of(array[start:stop] for array in arrays)
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError) as error:
-            log.warning("%s cannot be read (%s); it is made again", voucher, error)
+        except (OSError, EOFError, ValueError) as error:
+            log.warning("the rows that %s vouches for cannot be read (%s); they are made again", voucher, error)
             return False
         if found != expected:
             log.warning("%s vouches for other rows than are there; they are made again", voucher)
         return found == expected
+
+    def _is_laid_out(self, name: str) -> bool:
+        try:
+            return np.load(self._file(name), mmap_mode="r").shape == (self.rows, *self.shapes[name])
+        except (OSError, EOFError, ValueError):
+            return False
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
