@@ -188,6 +188,20 @@ def test_where_random_weights_score_high_it_is_explained():
     )
 
 
+def test_a_model_below_random_weights_is_explained_for_heads_too():
+    rows = [
+        row("model", "accuracy", 0.3, 0.02),
+        row("random_weights", "accuracy", 0.5, 0.02),
+        row("majority", "accuracy", 0.2, 0.02),
+        row("model", "accuracy_gain", -0.2, 0.02, parameter="over=random_weights"),
+    ]
+    (answer,) = prober_answers("attention", rows, "vrc")
+    assert answer.finding.verdict == "no"
+    assert "Random weights already reach 50.0%" in answer.explanation
+    assert "random projections weigh one token by the other as they are" in answer.explanation
+    assert answer.explanation.endswith("harder to read for this prober, which does not say it is gone.")
+
+
 @pytest.mark.parametrize(
     ("probe", "own"),
     [

@@ -78,7 +78,7 @@ def _over_untrained(found: Sequence[Measurement], metric: str) -> dict[Place, Re
 
 
 def why_untrained_links_score(found: Sequence[Measurement]) -> str:
-    """Return why states of random weights tell links of phrase and region, empty where they do not."""
+    """Return why random weights tell links of phrase and region, empty where they do not."""
     return _why_untrained_score(
         found,
         "which word it is and which features the region has is all it takes, and states keep both without any training",
@@ -86,21 +86,23 @@ def why_untrained_links_score(found: Sequence[Measurement]) -> str:
 
 
 def why_untrained_relations_score(found: Sequence[Measurement]) -> str:
-    """Return why states of random weights tell relations of regions, empty where they do not."""
+    """Return why random weights tell relations of regions, empty where they do not."""
     return _why_untrained_score(found, "states keep the features and places of both regions without any training")
 
 
 def _why_untrained_score(found: Sequence[Measurement], cause: str) -> str:
     """Return why random weights score high, where their interval is far above the best trivial baseline."""
-    if not found or found[0].subject.prober != STATES:
-        return ""
     high = [each.by_condition[MAIN_CONTROL] for each in found if _is_high_untrained(each)]
     if not high:
         return ""
     best = max(high, key=lambda record: record.value)
+    if found[0].subject.prober != STATES:
+        cause += ", and random projections weigh one token by the other as they are"
+    lost = any(stand_to_zero(gain) is Standing.BELOW for gain in _over_untrained(found, "accuracy_gain").values())
+    harder = "; below zero it made the answer harder to read for this prober, which does not say it is gone"
     return (
         f"Random weights already reach {with_interval(best)}: {cause}. So a high accuracy alone says nothing of "
-        "pre-training; what pre-training adds is the paired difference."
+        f"pre-training; what pre-training adds is the paired difference{harder if lost else ''}."
     )
 
 
