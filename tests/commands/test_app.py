@@ -72,7 +72,8 @@ BAD = {
     "dataset.batch_size=0": "dataset.batch_size=0: expected a whole number from 1",
     "dataset.batch_size=many": "dataset.batch_size=many: expected a whole number from 1",
     "dataset.num_workers=-1": "dataset.num_workers=-1: expected a whole number from 0",
-    "logger=null": "logger=null: a group has no option null; ~logger on the command line leaves it out",
+    "logger=null": "logger=null: a group has no option null; there is csv, tensorboard, wandb; ~logger on the command "
+    "line leaves it out",
     "trainer._target_=os.system": "os.system is not allowed at trainer",
     "+hydra.callbacks.x._target_=torch.load": "torch.load is not allowed at hydra.callbacks.x",
     "prober=attention": "probe nmi trains no prober, but prober=attention was chosen",

@@ -11,6 +11,7 @@ from vlp.commands import probe
 from vlp.results import Record, read_results
 
 SMALL = (*SMALLEST, "dataset.size=12", "probe.with_length=false", "prober.fitting.max_epochs=2", "weights=random")
+NO_PROBER = "probe vcd trains a prober and has none; give prober=attention or embedding or visual_features"
 KEPT = Path("outputs/activations")
 
 
@@ -57,6 +58,13 @@ def test_without_a_cache_nothing_is_kept_and_the_table_is_the_same(command: Comm
             "probe vcd trains on split train, so it cannot report on dataset.split=train",
         ),
         (("probe=nmi", "prober=attention"), "probe nmi trains no prober, but prober=attention was chosen"),
+        (("probe=vcd", "~prober"), NO_PROBER),
+        (("probe=vcd", "probe.prober=null"), NO_PROBER),
+        (
+            ("probe=vcd", "prober=null"),
+            "prober=null: a group has no option null; there is attention, embedding, visual_features; ~prober on the "
+            "command line leaves it out",
+        ),
         (
             ("probe=vcd", "probe.needs=[foil]"),
             "probe vcd needs foil, which dataset scenes lacks; it has class_probs, objects, parse, phrases, pixels, "

@@ -27,7 +27,7 @@ from vlp.commands.children import CellError, carry_out_in_child, finished_cell
 from vlp.commands.hydra_part import checking_hydra
 from vlp.commands.identity import SHORT, content_hash
 from vlp.commands.messages import FULL_ERROR, report
-from vlp.commands.plans import Plan, check_entry, for_model, plain, plan_probe, plan_training
+from vlp.commands.plans import Plan, check_entry, check_prober, for_model, plain, plan_probe, plan_training
 from vlp.commands.processes import OUTPUT, RUNNING, devices_for, follow_parent, running
 from vlp.commands.progress import Note, State, noting_cell
 from vlp.commands.ranks import joins_another, leading
@@ -162,6 +162,8 @@ def make_plan(entry: str, config: DictConfig, command: str) -> Plan:
             trust_folder(source.path)
     folder = Path(hydra_config.runtime.output_dir)
     choices = {key: hydra_config.runtime.choices.get(key) for key in ("probe", "prober")} if entry == "probe" else {}
+    if entry == "probe":
+        check_prober(config, **choices)
     tracked = {"id": run_id(folder), "group": run_group(hydra_config), "tags": run_tags(config)}
     tree = plain(config, {"dir": str(folder), **tracked, **choices})
     check_entry(tree, entry)

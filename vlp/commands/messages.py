@@ -71,7 +71,8 @@ def friendly(error: BaseException, overrides: Sequence[str] = (), entry: str = "
     told = str(error).strip() or type(error).__name__
     emptied = [override.removesuffix("=null") for override in overrides if override.endswith("=null")]
     if emptied and told.startswith(_NO_GROUP):
-        return f"{emptied[0]}=null: a group has no option null; ~{emptied[0]} on the command line leaves it out"
+        group, there = emptied[0], ", ".join(option_names(emptied[0]))
+        return f"{group}=null: a group has no option null; there is {there}; ~{group} on the command line leaves it out"
     if told.startswith(_NO_GROUP):
         chosen = (override.lstrip("+").partition("=") for override in overrides)
         choices = [(group, name, option_names(group)) for group, _, name in chosen]

@@ -129,12 +129,7 @@ def plan_training(config: dict[str, Any], run_dir: Path | str, command: str, ove
 def plan_probe(
     config: dict[str, Any], weights: Weights, run_dir: Path | str, command: str, overrides: list[str]
 ) -> Plan:
-    """Return the plan of one cell, whose link will stand in ``run_dir``.
-
-    Raises:
-        ValueError: if a prober was chosen for a probe that trains none, or none for one that does.
-    """
-    check_prober(config)
+    """Return the plan of one cell, whose link will stand in ``run_dir``."""
     return Plan(
         entry="probe",
         config=config,
@@ -154,14 +149,26 @@ def outputs_folder(config: Mapping[str, Any]) -> str:
     return os.path.abspath((config.get("paths") or {}).get("outputs") or "outputs")
 
 
-def check_prober(config: Mapping[str, Any]) -> None:
-    """Refuse a prober that nothing would train, and a probe that would train none."""
-    if config.get("prober") is not None and "prober" not in config["probe"]:
-        prober = config["run"].get("prober") or config["prober"]
-        raise ValueError(f"probe {config['run']['probe']} trains no prober, but prober={prober} was chosen")
-    if config.get("prober") is None and "prober" in config["probe"]:
-        there, probe = ", ".join(option_names("prober")), config["run"]["probe"]
-        raise ValueError(f"probe {probe} trains a prober, but prober=null was chosen; there is {there}")
+def check_prober(config: DictConfig, probe: str | None, prober: str | None) -> None:
+    """Refuse a prober that nothing would train, and a probe that would train none.
+
+    Args:
+        config: unresolved, since what a probe refers to may be the prober that is missing.
+        probe: the option that was chosen.
+        prober: the option that was chosen.
+
+    Raises:
+        ValueError: naming both.
+    """
+    has_prober = config.get("prober") is not None
+    trained = OmegaConf.to_container(config.probe)
+    assert isinstance(trained, dict)
+    if has_prober and "prober" not in trained:
+        raise ValueError(f"probe {probe} trains no prober, but prober={prober or config.prober} was chosen")
+    if "prober" in trained and (trained["prober"] is None or not has_prober):
+        raise ValueError(
+            f"probe {probe} trains a prober and has none; give prober={' or '.join(option_names('prober'))}"
+        )
 
 
 def check_entry(config: Mapping[str, Any], entry: str) -> None:
