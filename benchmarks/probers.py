@@ -57,10 +57,10 @@ def measure(rounds: int | None = None) -> list[Goal]:
 
 
 def draw(size: int, layers: int, width: int) -> tuple[Examples, Examples]:
-    """Return random pairs (N, L, 2, D), a fifth of them for validation; a layer's label is the sign of a product."""
+    """Return random pairs (N, L, 2, D), a fifth of them for validation; the last layer says which of two is larger."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(size, layers, 2, width, generator=generator)
-    label = (states[:, -1, 0, 0] * states[:, -1, 1, 0] > 0).long()
+    label = (states[:, -1, 0, 0] > states[:, -1, 1, 0]).long()
     pairs, split = Examples(states, label), size * TRAIN // (TRAIN + VAL)
     return pairs.select(torch.arange(split)), pairs.select(torch.arange(split, size))
 
@@ -78,12 +78,14 @@ def separate(train: Examples, val: Examples, epochs: int = EPOCHS) -> list[float
 
 
 class Bilinear(nn.Module):
-    """Equation 4, for one layer."""
+    """Equation 4 with biases that start at 1, for one layer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first, self.second = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.first, self.second = (nn.Linear(width, width) for _ in range(2))
         self.classes = nn.Linear(width, NUM_CLASSES, bias=False)
+        for side in (self.first, self.second):
+            nn.init.ones_(side.bias)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return logits (B, C) of states (B, D)."""

@@ -24,6 +24,12 @@ def test_the_first_start_does_not_count_and_each_command_has_a_goal(monkeypatch:
         assert goal.note == "0.60 s of the processor"
 
 
+@pytest.mark.parametrize(("waited", "verdict"), [(1.1, "pass"), (1.3, "pass, disturbed")])
+def test_a_start_that_waits_for_other_jobs_is_disturbed(waited: float, verdict: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(start, "answer", lambda arguments: (waited, 0.6))
+    assert [goal.verdict for goal in start.measure(rounds=2)] == [verdict] * 2
+
+
 def test_a_command_that_fails_is_told():
     with pytest.raises(RuntimeError) as caught:
         start.answer(["--cfg", "nothing"])
