@@ -81,6 +81,7 @@ def test_what_is_asked_for_is_opened_built_and_loaded(doctor, weights: Path):
     assert "0 missing, 0 unexpected" in answer.of("ok", "loading")
     assert "as in training" in answer.of("ok", "tokenizer")
     assert f"sha256sum {weights.name} > {weights.name}.sha256" in answer.of("note", "their sidecar")
+    assert f"not tried: {weights} has no pre-training heads" in answer.of("note", "behaviour")
     assert "needs regions, which scenes has" in answer.of("ok", "probe")
 
 

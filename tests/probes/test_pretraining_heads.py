@@ -57,6 +57,12 @@ def test_accuracy_is_what_the_objective_counts_on_the_same_pairs(tmp_path: Path)
     assert value(rows, "majority", "accuracy") == pytest.approx(counted["majority"].item())
 
 
+def test_the_first_samples_alone_can_be_asked(tmp_path: Path):
+    path, module = tmp_path / "model.ckpt", pretrained()
+    probe = PretrainingProbe(module.encoder, encoder(seed=7), seed=3, weights=save(module, path), max_samples=5)
+    assert {row.n for row in put(probe, HandMade(size=12)).rows()} == {5}
+
+
 def test_bits_are_the_objectives_loss_a_sample(tmp_path: Path):
     module = pretrained()
     objective = module.objectives["mlm"]

@@ -19,7 +19,7 @@ from vlp.doctor.findings import FAILED, Finding, show
 EXAMPLES = """examples:
   python -m vlp.doctor                                          packages, devices, folders, keys; under two seconds
   python -m vlp.doctor dataset=nlvr dataset.root=DIR            are the official files there and whole?
-  python -m vlp.doctor model=uniter weights=a.ckpt              do the weights load, and fit model and data?
+  python -m vlp.doctor model=uniter weights=a.ckpt              do the weights load, fit model and data, and behave?
   python -m vlp.doctor model=lxmert size=base weights=DIR       released weights: what they lack, what is left over
 """
 

@@ -17,6 +17,7 @@ from vlp.configs.showing import shown
 from vlp.data.dataset import VLDataset, build_dataset, require
 from vlp.data.tokenisation import open_tokenizer
 from vlp.doctor.findings import FAILED, NOTE, OK, Finding, guarded
+from vlp.doctor.heads import examine_heads
 from vlp.durable.digests import check_digest
 from vlp.models import VLEncoder, build_from_config, load_weights, read_record
 from vlp.models.checkpoints.files import weights_file
@@ -128,12 +129,12 @@ def _record(record: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def examine_model(patient: Patient) -> Iterator[Finding]:
-    """Yield what the model is, and how weights that were found fit it and the dataset."""
+    """Yield what the model is, how weights that were found fit it and the dataset, and whether their heads behave."""
     config, dataset = patient.config, patient.dataset
     own = config.get("tokenizer")
     tokenizer = open_tokenizer(own or patient.record.get("tokenizer"), is_asked=bool(own))
     width = None if dataset is None else dataset.feature_width
-    encoder = build_from_config(config["model"], width, tokenizer.vocab_size)
+    encoder, control = (build_from_config(config["model"], width, tokenizer.vocab_size) for _ in range(2))
     count = sum(parameter.numel() for parameter in encoder.parameters())
     shape = f"width {encoder.width}, vocabulary {encoder.vocab_size:,}, features {encoder.feature_width}"
     yield Finding(OK, f"model {encoder.name}", f"size {config['size']['name']}, {count:,} parameters, {shape}")
@@ -143,7 +144,10 @@ def examine_model(patient: Patient) -> Iterator[Finding]:
     if dataset is not None:
         check_features(patient.record, dataset, patient.weights)
         yield _features(patient.record, dataset)
-    yield _fit(encoder, str(patient.weights.path))
+    fit = _fit(encoder, str(patient.weights.path))
+    yield fit
+    if fit.state == OK and dataset is not None:
+        yield from examine_heads(encoder, control, Path(str(patient.weights.path)), dataset, tokenizer)
 
 
 def _tokenizer(record: Mapping[str, Any], size: int) -> Finding:

@@ -56,6 +56,7 @@ class PretrainingProbe(Probe):
         seed: of the masks and mismatched pairs.
         needs: annotations the data must have.
         weights: the checkpoint of ours that ``encoder`` was loaded from, which has the heads; None for random weights.
+        max_samples: of the data, the first ones; None for all.
 
     Raises:
         ValueError: if there are no heads of `mlm` and `itm`, or the model reads no image.
@@ -68,12 +69,14 @@ class PretrainingProbe(Probe):
         seed: int = 0,
         needs: Iterable[str] = ("regions",),
         weights: Path | str | None = None,
+        max_samples: int | None = None,
     ) -> None:
         super().__init__(encoder, control, seed, needs)
         if encoder.feature_width is None:
             raise ValueError(f"probe pretraining asks what the image is worth, and model {encoder.name} reads none")
         self.words, self.matching = trained_heads(encoder, weights)
         self.control_words, self.control_matching = random_heads(control, weights, seed)
+        self.max_samples = max_samples
         self.mean_F: Tensor | None = None
         self.accuracy = SampleMean((len(CONDITIONS),))
         self.matched = SampleMean()
@@ -82,11 +85,12 @@ class PretrainingProbe(Probe):
     def loader(
         self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
     ) -> DataLoader[Any]:
-        """Return every sample twice: in a matched or mismatched pair, and with words hidden."""
+        """Return every sample, or the first ones, twice: in a matched or mismatched pair, and with words hidden."""
         self.mean_F = mean_feature(dataset)
         corruptions = {"itm": self.matching.corruption, "mlm": self.words.corruption}
         pairs = PretrainingPairs(dataset, tokenizer, corruptions, self.seed, self.encoder.max_positions)
-        order = EveryBatch(len(dataset), batch_size, [(task,) for task in corruptions])
+        size = len(dataset) if self.max_samples is None else min(self.max_samples, len(dataset))
+        order = EveryBatch(size, batch_size, [(task,) for task in corruptions])
         return whole_batches(pairs, order, num_workers)
 
     def test_step(self, batch: PretrainingBatch, batch_idx: int) -> None:

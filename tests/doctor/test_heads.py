@@ -1,0 +1,74 @@
+"""What the doctor says of heads that are right, turned round, or blind, by construction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.data.worlds import HandMade
+from tests.probes.subjects import TOKENIZER, encoder, pretrained, save
+from vlp.doctor.findings import FAILED, NOTE, OK, Finding
+from vlp.doctor.heads import HALF, examine_heads, judged
+from vlp.pretraining import PretrainingModule
+from vlp.probes.pretraining_heads import PretrainingProbe
+from vlp.results import Row
+
+DATA = HandMade(size=12)  # fewer pairs than the model's width, so that a linear head can know them all
+
+
+def examined(module: PretrainingModule, folder: Path) -> dict[str, Finding]:
+    found = examine_heads(module.encoder, encoder(seed=7), save(module, folder / "a.ckpt"), DATA, TOKENIZER)
+    return {finding.subject: finding for finding in found}
+
+
+def plant(module: PretrainingModule, folder: Path, sign: float) -> None:
+    """Make the head of matching right on every pair of `DATA`, or wrong on every one where ``sign`` is -1."""
+    probe = PretrainingProbe(module.encoder, encoder(seed=7), weights=save(module, folder / "before.ckpt"))
+    asked = [batch for batch in probe.loader(DATA, TOKENIZER, batch_size=12) if batch.concerns("itm")]
+    pooled_BD = torch.cat([module.encoder(batch.inputs).pooled for batch in asked]).detach().double()
+    is_matched = torch.cat([batch.is_matched for batch in asked]).double()
+    weight_D = torch.linalg.lstsq(pooled_BD, (2 * is_matched - 1)[:, None]).solution[:, 0].float()
+    dense = module.objectives["itm"].head.dense
+    dense.weight.data, dense.bias.data = sign * torch.stack([-weight_D, weight_D]), torch.zeros(2)
+
+
+def test_a_head_that_is_right_is_ok_and_one_turned_round_fails(tmp_path: Path):
+    module = pretrained()
+    for sign, state, told in ((1.0, OK, "1.00 [1.00, 1.00] of 12 pairs"), (-1.0, FAILED, "0.00 [0.00, 0.00] of 12")):
+        plant(module, tmp_path, sign)
+        found = examined(module, tmp_path)["matching"]
+        assert (found.state, found.found[: len(told)]) == (state, told)
+
+
+def test_a_head_that_always_says_the_same_is_suspicious(tmp_path: Path):
+    module = pretrained()
+    dense = module.objectives["itm"].head.dense
+    dense.weight.data, dense.bias.data = torch.zeros_like(dense.weight), torch.tensor([1.0, 0.0])
+    found = examined(module, tmp_path)["matching"]
+    assert found.state == NOTE
+    assert found.found.endswith("suspicious: no better than without looking")
+
+
+def test_hidden_words_of_a_model_that_sees_no_image_are_suspicious(tmp_path: Path):
+    module = pretrained()
+    module.encoder.embeddings.features.weight.data.zero_()
+    found = examined(module, tmp_path)["hidden words"]
+    assert found.state == NOTE
+    assert "0.00 [0.00, 0.00] more" in found.found
+
+
+@pytest.mark.parametrize(("ends", "state"), [((0.6, 0.9), OK), ((0.1, 0.4), FAILED), ((0.4, 0.6), NOTE), ((), NOTE)])
+def test_the_interval_decides(ends: tuple[float, ...], state: str):
+    low, high = ends or (None, None)
+    row = Row("model", "accuracy", 0.5, 8, ci_low=low, ci_high=high)
+    assert judged("matching", "half of them", row, HALF).state == state
+
+
+def test_weights_without_heads_are_told_and_not_tried(tmp_path: Path):
+    path = tmp_path / "encoder.ckpt"
+    torch.save({"state_dict": encoder().state_dict()}, path)
+    (found,) = examine_heads(encoder(), encoder(seed=7), path, DATA, TOKENIZER)
+    assert (found.state, found.subject) == (NOTE, "behaviour")
+    assert found.found.startswith(f"not tried: {path} has no pre-training heads")
