@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 # Read at import by the libraries named, and handed down to every process that a test starts.
@@ -19,6 +21,8 @@ os.environ.update(
 import numpy as np
 import pytest
 import torch
+
+from vlp.durable import stopping
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -46,6 +50,18 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_locally)
+
+
+@pytest.fixture
+def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install our handlers of signals, as a process that was told nothing; put back those there were."""
+    monkeypatch.setattr(stopping, "_state", stopping._State())
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    stopping.install()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

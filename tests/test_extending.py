@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import SMALLEST, Command, command, own_handlers  # noqa: F401 - fixtures
+from tests.commands.conftest import SMALLEST, Command, command  # noqa: F401 - a fixture
 from vlp.configs import option_names, trust_folder
 from vlp.data import open_dataset
 from vlp.models import build

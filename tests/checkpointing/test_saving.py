@@ -17,17 +17,10 @@ from vlp.durable import stopping
 from vlp.durable.files import StorageError
 from vlp.durable.stopping import Stopped
 
-pytestmark = pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-
-
-@pytest.fixture(autouse=True)
-def nothing_received(monkeypatch: pytest.MonkeyPatch):
-    """Leave the process's signals and what it was told as they were."""
-    monkeypatch.setattr(stopping, "_state", type(stopping._state)())
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+    pytest.mark.usefixtures("own_handlers"),
+]
 
 
 class At(pl.Callback):

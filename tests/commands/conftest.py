@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import pytest
 
 from vlp.commands import app
 from vlp.configs import targets
-from vlp.durable import stopping
 
 SMALLEST = (
     "size.layers=1",
@@ -44,17 +42,6 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install our handlers of signals for the test, and start it as one who was told nothing."""
-    monkeypatch.setattr(stopping, "_state", stopping._State())
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-    stopping.install()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,7 @@ from vlp.durable.stopping import MAX_TIME, Stopped, deferring, handing_on, insta
 ROOT = Path(__file__).parents[2]
 SECOND = 2 * stopping.SAME_SIGNAL_S
 
-
-@pytest.fixture(autouse=True)
-def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start each test as one who was told nothing, and put back the handlers that it changes."""
-    monkeypatch.setattr(stopping, "_state", stopping._State())
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-    install()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("own_handlers")
 
 
 def send(number: int) -> None:
