@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.commands.conftest import SMALLEST, Command
+from tests.durable.disks import faulty_disk, full
 from vlp.commands import app
+from vlp.commands.plans import Plan
+from vlp.commands.probe import write_config
+from vlp.durable.files import StorageError
 from vlp.results import COLUMNS, read_results
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +49,14 @@ def test_a_run_leaves_a_cell_and_links_to_it(command: Command):
     assert list((cell / "figures").glob("*.png"))
     assert "size.width=16" in (cell / ".hydra" / "overrides.yaml").read_text()
     assert not any(letter in path.name for path in Path("outputs").rglob("*") for letter in "=, ")
+
+
+def test_a_full_disk_is_named_where_a_cells_config_is_kept(tmp_path: Path):
+    plan = Plan("probe", {"seed": 0}, "content", run_dir=".", outputs="outputs", command="python probe.py")
+    with faulty_disk(tmp_path, 0, full), pytest.raises(StorageError) as error:
+        write_config(plan, tmp_path / ".hydra")
+    assert str(error.value).startswith(f"{tmp_path / '.hydra/config.yaml'} cannot be written: No space left on device")
+    assert list((tmp_path / ".hydra").iterdir()) == []
 
 
 def test_the_rows_and_the_record_say_whose_they_are(command: Command):

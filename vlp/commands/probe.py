@@ -26,6 +26,7 @@ from vlp.commands.weights import is_trained
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset, require
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
+from vlp.durable.files import write_text
 from vlp.models import VLEncoder, build_from_config, load_weights, read_record
 from vlp.probes.activations import ActivationCache
 from vlp.probes.base import Probe
@@ -213,8 +214,8 @@ def subject_of(config: Config, weights: Weights) -> Subject:
 def write_config(plan: Plan, folder: Path) -> None:
     """Write the composed config and what was set on the command line, under the names that Hydra gives them."""
     folder.mkdir()
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.config)), "utf-8")
-    (folder / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan.overrides)), "utf-8")
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plan.config)))
+    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(plan.overrides)))
 
 
 def _build(config: Config, dataset: VLDataset, tokenizer: CaptionTokenizer, seed: int) -> VLEncoder:
