@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.conftest import SMALLEST, Command
-from vlp.commands import app
+from vlp.commands import app, stopped
 from vlp.commands.children import SweepStopped, carry_out_in_child
 from vlp.commands.plans import Plan
 from vlp.commands.stopped import end_stopped, requeue, resuming_command
@@ -100,6 +100,14 @@ def test_a_machine_without_slurm_is_no_second_failure(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     assert requeue() == "SLURM job 12 could not be queued again: scontrol: No such file or directory"
+
+
+def test_a_controller_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scontrol(tmp_path / "bin", 0, monkeypatch)
+    (tmp_path / "bin/scontrol").write_text("#!/bin/sh\nexec sleep 3600\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setattr(stopped, "PATIENCE_S", 0.1)
+    assert requeue() == "SLURM job 12 could not be queued again: scontrol gave no answer in 0.1 s"
 
 
 def test_a_signal_before_anything_was_done_needs_no_saving(command: Command, monkeypatch: pytest.MonkeyPatch):

@@ -15,6 +15,9 @@ from vlp.durable.stopping import Stopped
 REQUEUE = "SIGUSR1"
 """The signal by which SLURM tells a job that its time is almost over (``sbatch --signal``)."""
 
+PATIENCE_S = 10.0
+"""How long SLURM's controller may take to answer; a busy one must not cost the last line, which says how to go on."""
+
 
 def end_stopped(stopped: Stopped) -> int:
     """Say on stderr what happened and, in the last line, which command goes on; return the exit status.
@@ -54,7 +57,9 @@ def requeue() -> str:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
     try:
-        asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+        asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return f"SLURM job {job} could not be queued again: scontrol gave no answer in {PATIENCE_S:g} s"
     except OSError as error:
         return f"SLURM job {job} could not be queued again: scontrol: {error.strerror}"
     if asked.returncode != 0:
