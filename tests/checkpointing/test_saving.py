@@ -12,8 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from tests.checkpointing.recorder import EPOCH, Data, Recorder, fit, saving
-from vlp.checkpointing import metrics_file, writer
+from vlp.checkpointing import check_kept, metrics_file, writer
 from vlp.durable import stopping
+from vlp.durable.digests import DamagedError
 from vlp.durable.files import StorageError
 from vlp.durable.stopping import Stopped
 
@@ -177,6 +178,19 @@ def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path):
     with pytest.raises(ValueError) as error:
         fit(Data(), saving(tmp_path / "run"), resume=other)
     assert str(error.value) == (f"{other} was written by 2 process(es), this run has 1: give as many devices")
+
+
+def test_counters_that_are_not_those_of_the_loops_are_refused_by_name(tmp_path: Path):
+    fit(Data(), saving(tmp_path))
+    contents = torch.load(tmp_path / "checkpoints" / "step-0000006.ckpt", weights_only=True)
+    assert check_kept(contents, tmp_path)["rows"] > 0
+    del contents["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+    other = tmp_path / "other.ckpt"
+    torch.save(contents, other)
+    with pytest.raises(DamagedError) as error:
+        fit(Data(), saving(tmp_path / "run"), resume=other)
+    assert str(error.value).startswith(f"{other} is damaged or of another version: ")
+    assert "loops.fit_loop.epoch_loop.batch_progress.current.ready is missing" in str(error.value)
 
 
 def full(*_: object) -> None:

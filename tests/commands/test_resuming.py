@@ -14,6 +14,7 @@ from vlp.commands.resuming import Start, find_start
 from vlp.durable.digests import DamagedError, check_digest
 
 CONFIG: dict[str, Any] = {"entry": "train", "seed": 0, "resume": "auto", "ckpt_path": None}
+KEPT = {"rows": 20, "world_size": 1, "best": {}, "monitor": None, "mode": "min"}
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -22,10 +23,16 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def checkpoint(run_dir: Path, step: int, best: int | None = None, **changes: Any) -> Path:
     """Write what a training of `CONFIG` would have at ``step``."""
+    kept = {"rows": 10 * step, "best": {"value": 1.0, "step": best} if best else {}, "world_size": 1}
     contents = {
+        "pytorch-lightning_version": "2.6.6",
+        "epoch": 0,
         "global_step": step,
         "state_dict": {"weight": torch.full((2,), float(step))},
-        "callbacks": {"SaveCheckpoints": {"rows": 10 * step, "best": {"value": 1.0, "step": best} if best else {}}},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+        "loops": {"fit_loop": {}},
+        "callbacks": {"SaveCheckpoints": {**kept, "monitor": "val/loss", "mode": "min"}},
         "vlp": {"config_hash": content_hash(config(**changes))},
     }
     path = Generations(run_dir / "checkpoints").path(step)
@@ -113,6 +120,29 @@ def test_what_is_no_checkpoint_of_a_training_is_named_before_anything_is_moved(t
         find_start(config(ckpt_path=str(path)), tmp_path)
     assert str(error.value) == f"{path} is no checkpoint of a training here; weights=PATH of probe.py reads others"
     assert find_start(config(), tmp_path) == Start(good, rows=20)
+
+
+@pytest.mark.parametrize(
+    ("change", "lacking"),
+    [
+        ({"callbacks": {"SaveCheckpoints": {"rows": 20, "world_size": 1, "best": {}}}}, "monitor is missing"),
+        ({"callbacks": {"SaveCheckpoints": {**KEPT, "best": {"value": 1.0}}}}, "best.step is missing"),
+        ({"callbacks": {"SaveCheckpoints": {**KEPT, "rows": "20"}}}, "rows is of type str, expected int"),
+        ({"callbacks": {"SaveCheckpoints": 20}}, "SaveCheckpoints is of type int, expected a mapping"),
+        ({"loops": {}}, "loops.fit_loop is missing"),
+        ({"state_dict": 3}, "state_dict is of type int, expected Mapping"),
+    ],
+)
+def test_one_of_another_structure_is_named_with_what_it_lacks(change: dict[str, Any], lacking: str, tmp_path: Path):
+    path = checkpoint(tmp_path, 2)
+    CheckpointWriter().save_checkpoint({**torch.load(path, weights_only=True), **change}, path)
+    with pytest.raises(DamagedError) as error:
+        find_start(config(), tmp_path)
+    assert str(error.value).startswith(f"{path} is damaged or of another version: ")
+    assert str(error.value).endswith(
+        f"{lacking}, and without it no training goes on; delete the file, or begin anew with resume=never"
+    )
+    assert find_start(config(resume="never"), tmp_path) == Start()
 
 
 def test_going_back_sets_aside_what_came_later(tmp_path: Path):

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint, Timer
 from vlp.checkpointing.boundary import Boundary, position
 from vlp.checkpointing.generations import BEST, LAST, Generations
 from vlp.checkpointing.metrics_file import MetricsFile
+from vlp.checkpointing.structure import Shape, check_structure, shape_of
 from vlp.checkpointing.writer import CheckpointWriter
 from vlp.data.loading import EveryBatch
 from vlp.durable import stopping
@@ -26,6 +27,34 @@ log = logging.getLogger(__name__)
 MODES = {"min": operator.lt, "max": operator.gt}
 REASONS = ("", MAX_TIME, "SIGUSR1", "SIGINT", "SIGTERM")
 """What may end a run before its time; where processes know of different ones, the later in this list is told."""
+
+BEST_SO_FAR: Shape = {"value": float, "step": int}
+TRAINING: Shape = {
+    "pytorch-lightning_version": str,
+    "global_step": int,
+    "epoch": int,
+    "state_dict": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": {"fit_loop": Mapping},
+    "callbacks": {
+        "SaveCheckpoints": {"rows": int, "world_size": int, "best": Mapping, "monitor": str | None, "mode": str}
+    },
+}
+"""What a checkpoint has from which a training goes on."""
+
+
+def check_kept(checkpoint: Any, path: Path) -> dict[str, Any]:
+    """Return what `SaveCheckpoints` kept in a checkpoint, which has to have all that a training goes on with.
+
+    Raises:
+        DamagedError: naming the file and what it lacks.
+    """
+    check_structure(checkpoint, TRAINING, path)
+    kept: dict[str, Any] = dict(checkpoint["callbacks"]["SaveCheckpoints"])
+    if kept["best"]:
+        check_structure(kept["best"], BEST_SO_FAR, path, "callbacks.SaveCheckpoints.best")
+    return kept
 
 
 class SaveCheckpoints(Checkpoint):
@@ -96,8 +125,11 @@ class SaveCheckpoints(Checkpoint):
         """Go to the place in the data where the checkpoint stands.
 
         Raises:
-            ValueError: if another number of processes wrote it, whose places mean something else.
+            ValueError: if another number of processes wrote it, whose places mean something else, or its counters are
+                not those of Lightning's loops.
         """
+        loops = shape_of(trainer.fit_loop.state_dict())
+        check_structure(checkpoint, {"loops": {"fit_loop": loops}}, trainer.ckpt_path or "")
         written_by = checkpoint["callbacks"][self.state_key]["world_size"]
         if written_by != trainer.world_size:
             raise ValueError(

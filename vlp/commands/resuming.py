@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlp.checkpointing import Generations, SaveCheckpoints
+from vlp.checkpointing import Generations, SaveCheckpoints, check_kept
 from vlp.checkpointing.generations import BEST, LAST
 from vlp.checkpointing.writer import verify
 from vlp.commands.identity import content_hash
@@ -123,9 +123,10 @@ def _state(path: Path, config: Config, run_dir: Path | None = None) -> dict[str,
     """Return what `SaveCheckpoints` kept in a checkpoint; one of ``run_dir`` has to be of this configuration."""
     loaded = load_plain(path)
     try:
-        state, there = loaded["callbacks"][SaveCheckpoints.__qualname__], str(loaded[RECORD][CONFIG_HASH])
+        there, _ = str(loaded[RECORD][CONFIG_HASH]), loaded["callbacks"][SaveCheckpoints.__qualname__]
     except (KeyError, TypeError):
         raise ValueError(f"{path} is no checkpoint of a training here; weights=PATH of probe.py reads others") from None
+    state = check_kept(loaded, path)
     here = content_hash(config)
     if there != here and run_dir is not None:
         raise ValueError(
@@ -134,7 +135,7 @@ def _state(path: Path, config: Config, run_dir: Path | None = None) -> dict[str,
         )
     if there != here:
         log.warning("%s is of another configuration (%s, this one is %s)", path, there[:12], here[:12])
-    return dict(state)
+    return state
 
 
 def _point(path: Path, best: Mapping[str, float]) -> None:
