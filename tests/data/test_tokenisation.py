@@ -153,3 +153,15 @@ def test_a_vocabulary_that_is_no_text_or_too_large_is_named(tmp_path, monkeypatc
     with pytest.raises(ValueError) as error:
         open_tokenizer(str(path))
     assert str(error.value) == f"tokenizer={path}: 7 bytes, expected a vocabulary of at most 3"
+
+
+def test_a_digest_is_of_how_a_text_is_cut_and_not_of_the_place_it_was_opened_from(tmp_path):
+    shipped = open_tokenizer()
+    words = [shipped.token(index) for index in range(shipped.vocab_size)]
+    digests = []
+    for folder, order in (("a", words), ("b", words), ("c", [*words[:-2], words[-1], words[-2]])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "vocab.txt").write_text("\n".join(order))
+        digests.append(open_tokenizer(str(tmp_path / folder / "vocab.txt")).digest)
+    assert digests[0] == digests[1] == shipped.digest
+    assert digests[2] != digests[0]

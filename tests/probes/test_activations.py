@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from tests.probes.pairs import Listed, phrase, regions, sample
 from tests.probes.subjects import TOKENIZER, encoder, pretrained
 from vlp.data.collate import collate_probe
+from vlp.data.tokenisation import open_tokenizer
 from vlp.models import VLEncoder
 from vlp.observe.recording import record
 from vlp.probes import activations
@@ -173,6 +175,31 @@ def test_weights_data_pairs_and_captions_share_nothing(subject: VLEncoder, tmp_p
     assert all(not own & other for other in others)
     moved = keys(cache, subject, Source(given.dataset, given.pairs, TOKENIZER, given.donors.roll(1)))
     assert len(own & moved) == 1  # the model's own captions stayed
+
+
+def test_splits_features_and_tokenizers_share_nothing_though_their_pairs_are_equal(subject: VLEncoder, tmp_path: Path):
+    words = [TOKENIZER.token(index) for index in range(TOKENIZER.vocab_size)]
+    cutters = []
+    for order in (words, words[:5] + words[:4:-1]):
+        (tmp_path / "vocab.txt").write_text("\n".join(order))  # other words for the same numbers, in the same place
+        cutters.append(open_tokenizer(str(tmp_path / "vocab.txt")))
+    train, val, darker = world(), world(), world()
+    val.split, darker.fingerprint = "val", {"extractor": "another"}
+    given = [source(train), source(val), source(darker), *(replace(source(train), tokenizer=each) for each in cutters)]
+    assert len({each.pairs.digest for each in given}) == 1
+    found = [keys(ActivationCache(tmp_path), subject, each) for each in given]
+    assert found[3] == found[0]  # the shipped vocabulary under another name
+    assert len(set().union(*found)) == 2 * 4
+
+
+def test_two_parts_that_are_one_split_share_what_is_read(subject: VLEncoder, tmp_path: Path):
+    given, sites = source(), coreference_sites(subject.sites)
+    cache = ActivationCache(tmp_path)
+    made = [cache.reading(part, "model", subject, sites, given) for part in ("val", "test")]
+    read_activations(made, {"val": given, "test": given}, sites, trainer(), 2)
+    assert made[0].store.key == made[1].store.key
+    assert len(list(tmp_path.glob("[!.]*"))) == 1
+    assert torch.equal(made[0].activations().states, made[1].activations().states)
 
 
 def test_a_trainer_that_leaves_samples_out_is_refused(subject: VLEncoder):

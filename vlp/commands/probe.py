@@ -177,7 +177,7 @@ def cache_folder(config: Config) -> Path | None:
 
 
 def activation_content(config: Config) -> dict[str, Any]:
-    """Return what activations depend on besides weights and pairs: model, data and arithmetic."""
+    """Return what activations depend on besides weights, split and pairs: model, data and arithmetic."""
     settings, files = dataset_content(config["dataset"])
     own = {key: value for key, value in settings.items() if key not in ("split", "batch_size", "cache")}
     return {"model": config["model"], "dataset": own, "files": files, "precision": config["trainer"].get("precision")}

@@ -7,6 +7,7 @@ ASCII character besides, so that ASCII text never becomes [UNK]. Real work names
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -78,6 +79,11 @@ class CaptionTokenizer:
             raise ValueError(f"tokenizer {source or SHIPPED!r} lacks {', '.join(missing)}, which a BERT vocabulary has")
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[token] for token in SPECIAL_TOKENS)
         self.vocab_size: int = tokenizer.get_vocab_size()
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The sha256 of all that says how a text is cut, wherever it was opened from."""
+        return hashlib.sha256(self._tokenizer.to_str().encode("utf-8")).hexdigest()
 
     @functools.cached_property
     def special_ids(self) -> frozenset[int]:

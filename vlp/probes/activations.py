@@ -95,7 +95,7 @@ class ActivationCache:
 
     Args:
         folder: of all of them; None keeps them in memory.
-        content: what they depend on besides weights and pairs, plain data: the model's config, the data's content.
+        content: what else they depend on, plain data: the model's config, the content of the data's files.
     """
 
     folder: Path | None = None
@@ -124,15 +124,16 @@ class ActivationCache:
         bounds = shard_bounds(source.pairs)
         if self.folder is None:
             return Reading(split, condition, encoder, is_mismatched, MemoryStore(shapes, bounds))
+        data = source.dataset
         content = {
             **self.content,
-            "split": split,
+            "data": [data.name, data.split, dict(data.fingerprint)],
             "condition": condition,
             "weights": weights or encoder_digest(encoder),
             "sites": str(sites),
             "pairs": source.pairs.digest,
             "captions": digest_of_tensor(source.donors) if is_mismatched and source.donors is not None else "own",
-            "tokenizer": [source.tokenizer.source, source.tokenizer.vocab_size],
+            "tokenizer": source.tokenizer.digest,
         }
         return Reading(split, condition, encoder, is_mismatched, DiskStore(self.folder, content, shapes, bounds))
 
@@ -196,8 +197,9 @@ def read_activations(
         ValueError: if the trainer did not go through all samples.
     """
     with ExitStack() as stack:
-        for reading in sorted(readings, key=lambda reading: str(getattr(reading.store, "key", ""))):
-            stack.enter_context(reading.store.held())
+        stores = {str(getattr(reading.store, "key", id(reading))): reading.store for reading in readings}
+        for key in sorted(stores):  # each once: who waits for himself waits for ever
+            stack.enter_context(stores[key].held())
         unread = [reading for reading in readings if reading.store.missing]
         _tell(readings, unread)
         if not unread:
