@@ -183,8 +183,8 @@ def test_where_random_weights_score_high_it_is_explained():
     )
     assert answer.finding.text.endswith("above random weights and trivial baselines in layers 3–4, of layers 1–4.")
     assert answer.explanation.startswith(
-        "Random weights already reach 90.0% [88.5, 91.5]: which word it is and which features the region has is all it "
-        "takes"
+        "Random weights already reach 90.0% [88.5, 91.5] in the embedding output: which word it is and which features "
+        "the region has is all it takes"
     )
 
 
@@ -236,6 +236,51 @@ def test_the_paired_gain_decides_where_there_is_one(gain: float, verdict: str):
     ]
     (answer,) = prober_answers("attention", rows)
     assert answer.finding.verdict == verdict
+
+
+def rows_beside(controls: dict[str, float], gains: dict[str, float]) -> list[Row]:
+    """Return an accuracy of 86 % far above random weights, beside the probe's own controls."""
+    rows = [
+        row("model", "accuracy", 0.86, 0.015),
+        row("random_weights", "accuracy", 0.4, 0.02),
+        row("majority", "accuracy", 0.24, 0.02),
+        row("model", "accuracy_gain", 0.46, 0.02, parameter="over=random_weights"),
+    ]
+    rows += [row(name, "accuracy", value, 0.005) for name, value in controls.items()]
+    return rows + [row("model", "accuracy_gain", by, 0.02, parameter=f"over={name}") for name, by in gains.items()]
+
+
+def test_what_the_inputs_tell_without_the_model_is_no_plain_yes():
+    rows = rows_beside({"phrase_only": 1.0, "region_only": 0.934}, {"phrase_only": -0.14, "region_only": -0.073})
+    (answer,) = prober_answers("attention", rows, "vcc")
+    assert answer.finding.verdict == "partly"
+    assert answer.finding.text.endswith(
+        ". The phrase alone (paired difference \u221214.0\u00a0points [\u221216.0, \u221212.0]) and the region alone "
+        "(paired difference \u22127.3\u00a0points [\u22129.3, \u22125.3]) tell more."
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "gain", "verdict", "end"),
+    [
+        (0.86, 0.01, "partly", "[\u22121.0, 3.0]) tells no less."),
+        (0.80, 0.06, "yes", "46.0\u00a0points [44.0, 48.0]."),
+    ],
+)
+def test_a_model_has_to_tell_more_than_the_raw_features(control: float, gain: float, verdict: str, end: str):
+    rows = rows_beside({"visual_features": control}, {"visual_features": gain})
+    finding = prober_answers("attention", rows, "vrc")[0].finding
+    assert (finding.verdict, finding.text.endswith(end)) == (verdict, True)
+
+
+@pytest.mark.parametrize(("control", "verdict"), [(0.9, "partly"), (0.86, "partly"), (0.8, "yes")])
+def test_without_a_paired_gain_intervals_stand_to_the_probe_s_own_controls(control: float, verdict: str):
+    assert prober_answers("attention", rows_beside({"region_only": control}, {}), "vcc")[0].finding.verdict == verdict
+
+
+def test_mismatched_pairs_are_a_condition_and_no_control_to_beat():
+    finding = prober_answers("attention", rows_beside({"mismatched": 0.9}, {"mismatched": -0.04}), "vrc")[0].finding
+    assert (finding.verdict, "tells" in finding.text) == ("yes", False)
 
 
 def test_above_random_weights_but_not_above_the_majority_is_not_shown():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vlp.report.comparing import EXACT, Measurement, Place, Standing, layers_in_words, stand_to_zero
 from vlp.report.wording import MAIN_CONTROL, Finding, as_control, is_untrained, model_value, under, with_interval
@@ -10,6 +11,13 @@ from vlp.results import Record
 
 STATES = "embedding"
 """The prober that reads hidden states."""
+
+OWN_CONTROLS = {
+    "phrase_only": "the phrase alone",
+    "region_only": "the region alone",
+    "visual_features": "the raw visual features",
+}
+"""Controls of the probes' own: what is told from the inputs without the model, so that a model has to tell more."""
 
 HIGH = 0.10
 """How far above the trivial baselines random weights need an explanation."""
@@ -19,13 +27,14 @@ def read_off(found: Sequence[Measurement]) -> Finding | None:
     """Answer from a prober's accuracy, at one place or layer by layer, and from its paired gain over random weights.
 
     A layer counts as above random weights by the paired gain where there is one, else by intervals that do not overlap,
-    and has to be above the trivial baselines too; the embedding output is told but not judged.
+    and has to be above the trivial baselines too; the embedding output is told but not judged. Where the probe's own
+    controls tell as much as the model the answer is at most in part, and says which.
     """
     accuracies = [each for each in found if each.quantity.metric == "accuracy" and each.model is not None]
     measured = sorted(accuracies, key=lambda each: each.place.layer or 0)
     if not measured:
         return None
-    gains, p_values = _over_untrained(found, "accuracy_gain"), _over_untrained(found, "p_value")
+    gains, p_values = (_over(found, MAIN_CONTROL, metric) for metric in ("accuracy_gain", "p_value"))
     best = max(measured, key=lambda each: each.model.value if each.model else 0.0)
     text = _best_in_words(best, _balanced(found, best.place), len(measured) > 1)
     if is_untrained(best) or MAIN_CONTROL not in best.by_condition:
@@ -34,8 +43,39 @@ def read_off(found: Sequence[Measurement]) -> Finding | None:
         p_value = f", p {with_interval(p_values[best.place])}" if best.place in p_values else ""
         text += f"; paired difference to random weights {with_interval(gains[best.place])}{p_value}"
     standings = {each.place.layer: _above_all(each, gains.get(each.place)) for each in measured}
-    judged = [standing for layer, standing in standings.items() if layer != 0]
-    return Finding.judged(f"{text}{_layers_above(standings)}.", judged, Standing.ABOVE)
+    judged = [each for each in measured if each.place.layer != 0]
+    inputs = {each.place: _over_own_controls(found, each) for each in [*judged, best]}
+    text += f"{_layers_above(standings)}.{_inputs_tell(found, best, inputs[best.place])}"
+    finding = Finding.judged(text, [standings[each.place.layer] for each in judged], Standing.ABOVE)
+    is_above = all(standing is Standing.ABOVE for each in judged for standing in inputs[each.place].values())
+    return finding if is_above or finding.verdict != "yes" else replace(finding, verdict="partly")
+
+
+def _over_own_controls(found: Sequence[Measurement], each: Measurement) -> dict[str, Standing]:
+    """Return where ``each`` stands to the probe's own controls: by the paired gain, else by their intervals."""
+    gains = {name: _over(found, name, "accuracy_gain").get(each.place) for name in OWN_CONTROLS}
+    standings = {
+        name: each.standing(name) if gain is None or gain.ci_low is None else stand_to_zero(gain)
+        for name, gain in gains.items()
+    }
+    return {name: standing for name, standing in standings.items() if standing is not None}
+
+
+def _inputs_tell(found: Sequence[Measurement], best: Measurement, standings: Mapping[str, Standing]) -> str:
+    """Return the sentences on which of the probe's own controls tell more than the model, or no less."""
+    sentences = []
+    for standing, words in ((Standing.BELOW, "more"), (Standing.OVERLAP, "no less")):
+        told = [_with_gain(found, best, name) for name, stands in standings.items() if stands is standing]
+        if told:
+            listed = " and ".join(told)
+            sentences.append(f" {listed[0].upper()}{listed[1:]} {'tells' if len(told) == 1 else 'tell'} {words}.")
+    return "".join(sentences)
+
+
+def _with_gain(found: Sequence[Measurement], best: Measurement, control: str) -> str:
+    """Return a control's name, with the paired difference to it in brackets where there is one."""
+    gain = _over(found, control, "accuracy_gain").get(best.place)
+    return OWN_CONTROLS[control] + ("" if gain is None else f" (paired difference {with_interval(gain)})")
 
 
 def _balanced(found: Sequence[Measurement], place: Place) -> str:
@@ -70,9 +110,9 @@ def _above_all(found: Measurement, gain: Record | None) -> Standing:
     return min(known, key=order.index, default=Standing.UNKNOWN)
 
 
-def _over_untrained(found: Sequence[Measurement], metric: str) -> dict[Place, Record]:
-    """Return a comparison with random weights by place."""
-    asked = (metric, f"over={MAIN_CONTROL}")
+def _over(found: Sequence[Measurement], control: str, metric: str) -> dict[Place, Record]:
+    """Return a comparison with ``control`` by place."""
+    asked = (metric, f"over={control}")
     compared = [each for each in found if (each.quantity.metric, each.quantity.parameter) == asked]
     return {each.place: each.model for each in compared if each.model is not None}
 
@@ -92,16 +132,19 @@ def why_untrained_relations_score(found: Sequence[Measurement]) -> str:
 
 def _why_untrained_score(found: Sequence[Measurement], cause: str) -> str:
     """Return why random weights score high, where their interval is far above the best trivial baseline."""
-    high = [each.by_condition[MAIN_CONTROL] for each in found if _is_high_untrained(each)]
+    high = [each for each in found if _is_high_untrained(each)]
     if not high:
         return ""
-    best = max(high, key=lambda record: record.value)
+    best = max(high, key=lambda each: each.by_condition[MAIN_CONTROL].value)
+    reached = with_interval(best.by_condition[MAIN_CONTROL])
+    if best.place.layer is not None:
+        reached += f" in {layers_in_words([best.place.layer])}"
     if found[0].subject.prober != STATES:
         cause += ", and random projections weigh one token by the other as they are"
-    lost = any(stand_to_zero(gain) is Standing.BELOW for gain in _over_untrained(found, "accuracy_gain").values())
+    lost = any(stand_to_zero(gain) is Standing.BELOW for gain in _over(found, MAIN_CONTROL, "accuracy_gain").values())
     harder = "; below zero it made the answer harder to read for this prober, which does not say it is gone"
     return (
-        f"Random weights already reach {with_interval(best)}: {cause}. So a high accuracy alone says nothing of "
+        f"Random weights already reach {reached}: {cause}. So a high accuracy alone says nothing of "
         f"pre-training; what pre-training adds is the paired difference{harder if lost else ''}."
     )
 
