@@ -117,6 +117,31 @@ def test_the_list_starts_nothing(sweep: Sweep, capsys: pytest.CaptureFixture[str
     assert ["value/table3", "missing: 8 cells"] in lines
 
 
+def test_the_list_looks_where_a_name_and_a_folder_say(sweep: Sweep, capsys: pytest.CaptureFixture[str]):
+    sweep(ALL_CELLS[:1])
+    assert reproducing.main(["value/table3", "out=mine"]) == 0
+    capsys.readouterr()
+    assert reproducing.main(["--list", "value/table3", "out=mine"]) == 0
+    assert capsys.readouterr().out == "value/table3  partly: 1 of 8 cells\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["seed=1"], "seed=1: what is to be measured? Give a name, or --list"),
+        ([""], " is no published table or figure"),
+        (["value", "out="], "out= is empty; give a folder"),
+    ],
+)
+def test_what_says_nothing_is_an_error_of_use(
+    words: list[str], message: str, sweep: Sweep, capsys: pytest.CaptureFixture[str]
+):
+    started = sweep()
+    assert reproducing.main(words) == 2
+    assert message in capsys.readouterr().err
+    assert started == []
+
+
 def test_a_name_that_is_none_is_an_error_of_use(sweep: Sweep, capsys: pytest.CaptureFixture[str]):
     started = sweep()
     assert reproducing.main(["value/table33"]) == 2

@@ -1,20 +1,23 @@
 """What has been measured of an artefact."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.published.samples import VALUES, cell, subject
 from vlp.published import ARTEFACTS, artefact_names
-from vlp.reproduce.state import cells_of, finished_records, state_of, states
+from vlp.reproduce.__main__ import states
+from vlp.reproduce.naming import request
+from vlp.reproduce.state import cells_of, finished_records, state_of
 from vlp.results import write_records
 
 
-def finish(folder: Path, *cells: tuple[str, str, str]) -> None:
+def finish(folder: Path, *cells: tuple[str, str, str], **of: str) -> None:
     for probe, prober, model in cells:
         home = folder / "cells" / f"{probe}-{prober}-{model}"
         home.mkdir(parents=True)
-        write_records(home / "results.csv", cell(subject(probe, prober, model), VALUES[probe, prober]))
+        write_records(home / "results.csv", cell(replace(subject(probe, prober, model), **of), VALUES[probe, prober]))
 
 
 def test_table_3_has_exactly_these_eight_cells():
@@ -61,7 +64,12 @@ def test_a_cell_of_another_kind_is_not_counted(tmp_path: Path):
     assert finished_records(tmp_path / "nothing") == []
 
 
+def test_random_weights_finish_no_cell(tmp_path: Path):
+    finish(tmp_path, ("vcd", "attention", "uniter"), weights="random")
+    assert state_of("value/table3", tmp_path).words == "missing: 8 cells"
+
+
 def test_every_artefact_of_the_papers_has_a_state(tmp_path: Path):
-    found = {state.name: state.words for state in states(root=tmp_path)}
+    found = {state.name: state.words for state in states(request(["all"], tmp_path))}
     assert tuple(found) == artefact_names()
     assert {name for name, words in found.items() if words != "not here yet: no experiment yet"} == set(ARTEFACTS)

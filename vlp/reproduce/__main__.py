@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vlp.commands.stopped import end_stopped
 from vlp.configs.showing import printable
 from vlp.durable import stopping
 from vlp.durable.stopping import Stopped
-from vlp.published import ARTEFACTS
+from vlp.published import ARTEFACTS, artefact_names
 from vlp.report import collect, print_published, write_report
-from vlp.reproduce.naming import Request, request
+from vlp.reproduce.naming import ALL, Request, request
 from vlp.reproduce.running import measure
-from vlp.reproduce.state import ROOT, State, state_of, states
+from vlp.reproduce.state import ROOT, State, state_of
 
 OUT = "out="
 
@@ -27,21 +27,26 @@ copy and paste:
   python -m vlp.reproduce --list                            every table and figure, and how much of it is there
   python -m vlp.reproduce value/table3                      one of them, into outputs/reproduce/value/table3
   python -m vlp.reproduce value out=outputs/mine            all of a paper, elsewhere
-  python -m vlp.reproduce value/table3 model=uniter seed=1  with settings of probe.py"""
+  python -m vlp.reproduce value/table3 model=uniter seed=1 out=outputs/seed1  with settings of probe.py"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 where a cell failed, 2 for what cannot be asked for, 128 + n after a signal."""
     stopping.install()
     options = parser().parse_intermixed_args(arguments)
-    names = [word for word in options.words if "=" not in word and word[0] != "~"]
-    out = next((Path(word.removeprefix(OUT)) for word in reversed(options.words) if word.startswith(OUT)), None)
+    names = [word for word in options.words if "=" not in word and not word.startswith("~")]
+    out = next((word.removeprefix(OUT) for word in reversed(options.words) if word.startswith(OUT)), None)
     overrides = [word for word in options.words if word not in names and not word.startswith(OUT)]
     try:
-        if options.list or not names:
-            print_states(states(root=out or ROOT))
+        if out == "":
+            raise ValueError("out= is empty; give a folder")
+        asked = request(names or [ALL], None if out is None else Path(out))
+        if options.list or not options.words:
+            print_states(states(asked))
             return 0
-        return reproduce(request(names, out), overrides)
+        if not names:
+            raise ValueError(f"{' '.join(options.words)}: what is to be measured? Give a name, or --list")
+        return reproduce(asked, overrides)
     except Stopped as stopped:
         return end_stopped(stopped)
     except (OSError, ValueError) as error:
@@ -52,11 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def reproduce(asked: Request, overrides: Sequence[str]) -> int:
     """Measure what is missing and report what is there; return 1 where a cell failed."""
     failed = [name for name, folder in asked.folders.items() if measure(ARTEFACTS[name], folder, overrides) != 0]
-    print_states([state_of(name, folder) for name, folder in asked.folders.items()])
+    print_states(state_of(name, folder) for name, folder in asked.folders.items())
     if asked.left_out:
         print(f"not here yet, no experiment yet: {', '.join(asked.left_out)}")
     measured = [folder for folder in asked.folders.values() if any((folder / "cells").glob("*/results.csv"))]
     if measured:
+        print(f"writing the report of {len(measured)} into {asked.out / REPORT}", flush=True)
         findings = collect(measured)
         page = write_report(findings, asked.out / REPORT)
         print_published(findings.records)
@@ -66,8 +72,16 @@ def reproduce(asked: Request, overrides: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def print_states(found: Sequence[State]) -> None:
+def states(asked: Request) -> Iterator[State]:
+    """Yield the state of everything asked for, in the order of the papers."""
+    for name in artefact_names():
+        if name in asked.folders or name in asked.left_out:
+            yield state_of(name, asked.folders.get(name, asked.out))
+
+
+def print_states(found: Iterable[State]) -> None:
     """Print one line an artefact."""
+    found = list(found)
     width = max((len(state.name) for state in found), default=0)
     for state in found:
         print(f"{state.name:<{width}}  {state.words}")
@@ -88,7 +102,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME | KEY=VALUE | out=DIR",
         help=f"value/table3, value (a paper), all; settings of probe.py; where to (default: {ROOT}/NAME)",
     )
-    command.add_argument("--list", action="store_true", help="show every artefact and how much of it is there")
+    command.add_argument(
+        "--list", action="store_true", help="show every artefact (of NAME, in out=) and how much of it is there"
+    )
     return command
 
 

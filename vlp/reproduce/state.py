@@ -8,11 +8,14 @@ from itertools import product
 from pathlib import Path
 
 from vlp.configs import read_option
-from vlp.published import ARTEFACTS, artefact_names
+from vlp.published import ARTEFACTS
 from vlp.results import RESULTS_FILE, Record, read_results
 
 ROOT = Path("outputs/reproduce")
 """Where artefacts are measured unless another place is given."""
+
+UNTRAINED = "random"
+"""Weights that are a control: they finish no cell of a paper's table."""
 
 Cell = Mapping[str, str]
 """What tells a cell of an experiment from the others: option by group."""
@@ -51,11 +54,6 @@ def state_of(name: str, folder: Path) -> State:
     return State(name, sum(any(_is_of(cell, record) for record in found) for cell in cells), len(cells))
 
 
-def states(names: tuple[str, ...] | None = None, root: Path = ROOT) -> list[State]:
-    """Return the state of every artefact of the papers (of ``names``), each measured into a folder of its name."""
-    return [state_of(name, root / name) for name in names or artefact_names()]
-
-
 def cells_of(experiment: str) -> list[Cell]:
     """Return the cells that a sweep expands to by its own parameters.
 
@@ -76,4 +74,6 @@ def finished_records(folder: Path) -> list[Record]:
 
 
 def _is_of(cell: Cell, record: Record) -> bool:
-    return all(getattr(record, group, option) == option for group, option in cell.items())
+    return record.weights != UNTRAINED and all(
+        getattr(record, group, option) == option for group, option in cell.items()
+    )
