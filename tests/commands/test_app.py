@@ -76,6 +76,9 @@ BAD = {
     "line leaves it out",
     "trainer._target_=os.system": "os.system is not allowed at trainer",
     "+hydra.callbacks.x._target_=torch.load": "torch.load is not allowed at hydra.callbacks.x",
+    "force=flase": "force=flase: expected true or false",
+    "debug=one_btach": "debug=one_btach is not an option; did you mean one_batch?",
+    "weights=": "weights= is empty; give auto, random, a path or recipe:NAME",
     "prober=attention": "probe nmi trains no prober, but prober=attention was chosen",
     "+prober=7": "prober=7 is not an option; there is attention, embedding",
 }
@@ -94,6 +97,7 @@ def test_a_mistake_is_answered_in_one_line(argument: str, message: str, command:
     ("argument", "message"),
     [
         ("resume=aut", "resume=aut is not an option; did you mean auto?"),
+        ("objective=uniterr", "objective=uniterr is not an option; did you mean uniter or scenes_uniter?"),
         ("seed=one", "seed=one: expected a whole number from 0 to 4294967295"),
     ],
 )

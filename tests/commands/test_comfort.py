@@ -63,6 +63,15 @@ def test_a_misspelt_option_or_key_is_answered_with_the_nearest(arguments: list[s
     assert answer.error.startswith(f"error: {message}")
 
 
+def test_a_key_of_what_is_swept_over_is_given_with_pluses(command: Command):
+    cells = ("-m", "probe=vrc,vcc", "weights=random")
+    answer = command("probe", *cells, "probe.resamples=100")
+    assert answer.status == 1
+    assert answer.error == "error: in a sweep over probe= keys of its options take ++: write ++probe.resamples=VALUE"
+    misspelt = command("probe", *cells, "probe.resampels=100")
+    assert misspelt.error.startswith("error: there is no key probe.resampels; did you mean probe.resamples")
+
+
 def test_the_config_is_shown_without_torch():
     script = """
 import sys

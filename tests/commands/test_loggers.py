@@ -180,6 +180,7 @@ def test_a_wandb_sweep_asks_for_cells_that_exist(file: Path, command: Command, p
     grid = {name: parameter["values"] for name, parameter in sweep["parameters"].items()}
     assert [name for name, values in grid.items() if not set(values) <= set(option_names(name))] == []
     assert (ROOT / sweep["program"]).is_file()
+    assert "visual_features" not in grid["prober"]  # its rows are of no model, so the metric would not be there
     metric = sweep["metric"]["name"].split("/")[0]
     layered = Record.of(SUBJECT, Row("model", metric, 0.5, 8, "vision", layer=1))
     assert sweep["metric"]["name"] in scalars([layered])

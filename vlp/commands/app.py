@@ -165,7 +165,7 @@ def make_plan(entry: str, config: DictConfig, command: str) -> Plan:
     if entry == "probe":
         check_prober(config, **choices)
     tracked = {"id": run_id(folder), "group": run_group(hydra_config), "tags": run_tags(config)}
-    tree = plain(config, {"dir": str(folder), **tracked, **choices})
+    tree = plain(config, {"dir": str(folder), **tracked, **choices}, hydra_config.runtime.choices.get("objective"))
     check_entry(tree, entry)
     tree["tokenizer"] = for_model(tree.get("tokenizer"), tree["model"]["name"], "tokenizer")
     overrides = list(hydra_config.overrides.task)
@@ -234,7 +234,10 @@ OmegaConf.register_new_resolver(
     "content_hash",
     # Only what a training is enters its folder's name; Hydra's own part cannot be resolved at this point.
     lambda *, _root_: content_hash(
-        plain(OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])),
+        plain(
+            OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"]),
+            objective=_root_.hydra.runtime.choices.get("objective"),
+        ),
     )[:SHORT],
     replace=True,
 )

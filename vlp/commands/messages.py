@@ -98,7 +98,10 @@ def _composition(error: ConfigCompositionException, overrides: Sequence[str], en
     cause = error.__cause__
     if cause is not None and "is not in struct" not in str(cause):
         return f"{key}: {_first_line(cause)}"
-    return f"there is no key {key}{did_you_mean(key, _near(key, known_keys(entry, overrides, key)))}"
+    known = known_keys(entry, overrides, key)
+    if key in known:  # with the first choice of each list, but not with the default that Hydra checks a sweep against
+        return f"in a sweep over {key.partition('.')[0]}= keys of its options take ++: write ++{key}=VALUE"
+    return f"there is no key {key}{did_you_mean(key, _near(key, known))}"
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:
@@ -115,9 +118,11 @@ def known_keys(entry: str, overrides: Sequence[str], wrong: str) -> list[str]:
     """Return every key and group that the command's config has, the misspelt override left out."""
     if not entry:
         return []
-    good = [override for override in overrides if override.lstrip("+~").split("=")[0] != wrong and "," not in override]
+    right = [override for override in overrides if override.lstrip("+~").split("=")[0] != wrong]
+    plain = [override for override in right if "," not in override]
+    firsts = [override.partition(",")[0] for override in right if not set("[]{}()'\"") & set(override)]
     with hydra.initialize_config_module("vlp.conf", version_base="1.3"):
-        for attempt in (good, []):
+        for attempt in (firsts, plain, []):
             try:
                 return list(dict.fromkeys(_keys(OmegaConf.to_container(hydra.compose(entry, attempt)))))
             except Exception:  # noqa: BLE001 - a second mistake: suggest from the defaults

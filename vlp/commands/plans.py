@@ -90,8 +90,10 @@ class Plan:
         return cls(**{**tree, "weights": Weights(**weights, training=Plan.of(training) if training else None)})
 
 
-def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def plain(config: DictConfig, run: Mapping[str, Any] | None = None, objective: str | None = None) -> dict[str, Any]:
     """Return a composed config resolved, as plain data, its targets checked; ``run`` fills in keys of ``run``.
+
+    ``objective`` is the option that was chosen, for what is said where there is none of that name.
 
     Raises:
         ValueError: if a target is not allowed, what it refers to makes it too large, or a number or word that every
@@ -107,6 +109,10 @@ def plain(config: DictConfig, run: Mapping[str, Any] | None = None) -> dict[str,
     check_targets(tree)
     _check_seeds(tree)
     _check_loading(tree.get("dataset") or {})
+    if not isinstance(tree.get("force", False), bool):
+        raise ValueError(f"force={tree['force']}: expected true or false")
+    if tree.get("entry") == "train" and "objective" not in tree:
+        raise ValueError(_no_objective(str(tree["model"]["name"]), objective))
     if tree.get("resume", "auto") not in RESUME:
         raise ValueError(f"resume={tree['resume']} is not an option{did_you_mean(str(tree['resume']), RESUME)}")
     return {str(key): value for key, value in tree.items()}
@@ -138,7 +144,7 @@ def plan_probe(
         outputs=outputs_folder(config),
         command=command,
         overrides=overrides,
-        force=bool(config.get("force")),
+        force=config.get("force", False),
         weights=weights,
         folders=[str(folder) for folder in trusted_folders()],
     )
@@ -191,6 +197,13 @@ def for_model(value: Any, model: str, key: str) -> Any:
     if model not in value:
         raise ValueError(f"{key}= maps {', '.join(map(str, value)) or 'nothing'}, not model {model}")
     return value[model]
+
+
+def _no_objective(model: str, chosen: str | None) -> str:
+    there = option_names("objective")
+    if chosen in (None, model):
+        return f"model {model} has no objective of its own; give objective={' or '.join(there)}"
+    return f"objective={chosen} is not an option{did_you_mean(str(chosen), there)}"
 
 
 def _check_seeds(tree: Mapping[Any, Any]) -> None:

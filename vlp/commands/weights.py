@@ -40,6 +40,8 @@ def find_weights(config: Mapping[str, Any], command: str) -> Weights:
         return Weights()
     if source.startswith(RECIPE):
         return _recipe_weights(source.removeprefix(RECIPE), config, command)
+    if not source:
+        raise ValueError("weights= is empty; give auto, random, a path or recipe:NAME")
     return _file_weights(source)
 
 
