@@ -112,6 +112,24 @@ def test_data_that_change_in_place_change_the_hash(tmp_path: Path):
     assert content_hash(config) != before
 
 
+def test_a_tokenizer_enters_by_its_content_and_not_by_its_place(tmp_path: Path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    found: dict[str, list[str]] = {"": [], "vocab.txt": []}
+    for words in ("a\nb", "b\na"):
+        (here / "vocab.txt").write_text(words)
+        for name, hashes in found.items():
+            hashes.append(content_hash(changed("tokenizer", str(here / name))))
+    here.rename(there)
+    for name, (first, second) in found.items():
+        assert content_hash(changed("tokenizer", str(there / name))) == second != first
+
+
+def test_a_tokenizer_of_the_hub_is_its_name():
+    names = (None, "bert-base-cased", "bert-base-uncased")
+    assert len({content_hash(changed("tokenizer", name)) for name in names}) == 3
+
+
 def test_a_file_is_read_once_and_its_digest_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = with_data(tmp_path / "here", "{}")
     before = content_hash(config)

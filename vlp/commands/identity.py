@@ -1,7 +1,7 @@
 """What a run is, as a hash of its content: equal content, one folder; anything else, another.
 
-Where outputs go, how progress is shown and which machine does the work are left out; weights and data enter by their
-content, not by their path. Imports no torch.
+Where outputs go, how progress is shown and which machine does the work are left out; weights, data and a tokenizer of
+one's own enter by their content, not by their path. Imports no torch.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def content_hash(config: Mapping[str, Any], weights: str = "") -> str:
         key: (config.get("run") or {}).get(key) for key in ("probe", "prober")
     }  # they stand in the results
     tree["dataset"], data = dataset_content(config.get("dataset") or {})
+    if tokenizer := tokenizer_content(config.get("tokenizer")):
+        tree["tokenizer"] = tokenizer
     return digest({"config": tree, "weights": weights, "data": data})
 
 
@@ -72,6 +74,13 @@ def dataset_content(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     data = _data_digest(dataset.get("root"), dataset.get("files") or [])
     elsewhere = {"num_workers", "files", *(["root"] if data else [])}
     return {key: value for key, value in dataset.items() if key not in elsewhere}, data
+
+
+def tokenizer_content(source: Any) -> str:
+    """Return the digest of the tokenizer's file or folder; empty for a hub name, the shipped one, and a map."""
+    if not isinstance(source, str) or not Path(source).exists():
+        return ""
+    return path_digest(source) if Path(source).is_file() else _data_digest(source, ["**/*"])
 
 
 def _data_digest(root: str | None, patterns: list[str]) -> str:
