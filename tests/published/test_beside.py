@@ -96,6 +96,61 @@ def test_seeds_are_averaged_and_their_intervals_spanned():
     ours = table.find("144 Attention Heads", "VCD (SS)").ours
     assert (ours.value, ours.low, ours.high) == pytest.approx((55, 48, 62))
     assert ours.num_seeds == 2
+    assert (
+        "Seeds: a number is the mean of its seeds; its bracket is the span of the seeds' intervals."
+    ) in table.reasons
+
+
+HEADS = ("144 Attention Heads", "VCD (SS)")
+
+
+def of_weights(*given: tuple[str, int]) -> list[tuple[str, float, int]]:
+    """Return setting, number and seeds of every table of UNITER's links, measured with these weights and seeds."""
+    rows = [
+        row
+        for place, (weights, seed) in enumerate(given)
+        for row in cell(subject(weights=weights, seed=seed), {"model": 0.5 + place / 10})
+    ]
+    tables = stand_beside(TABLE3, rows)
+    return [(t.setting.words, round(t.find(*HEADS).ours.value), t.find(*HEADS).ours.num_seeds) for t in tables]
+
+
+def test_checkpoints_that_share_a_seed_are_never_averaged():
+    assert of_weights(("scenes-11111111", 0), ("scenes-22222222", 0)) == [
+        ("scenes, tiny, uniter scenes-11111111", 50, 1),
+        ("scenes, tiny, uniter scenes-22222222", 60, 1),
+    ]
+
+
+def test_checkpoints_of_another_origin_are_not_seeds_of_one_model():
+    assert [found[0] for found in of_weights(("scenes-11111111", 0), ("flickr-22222222", 1))] == [
+        "scenes, tiny, uniter flickr-22222222",
+        "scenes, tiny, uniter scenes-11111111",
+    ]
+
+
+def test_checkpoints_of_one_origin_with_a_seed_each_are_seeds_of_one_model():
+    assert of_weights(("scenes-11111111", 1), ("scenes-22222222", 0)) == [("scenes, tiny", 55, 2)]
+
+
+def test_of_several_checkpoints_a_model_each_table_has_one_and_names_it():
+    rows = [*table3(), *(replace(row, weights=f"{row.model}-99999999") for row in table3())]
+    tables = stand_beside(TABLE3, rows)
+    assert [table.setting.weights for table in tables] == [
+        "lxmert lxmert-1a2b3c4d, uniter uniter-1a2b3c4d",
+        "lxmert lxmert-99999999, uniter uniter-99999999",
+    ]
+    assert {cell.ours.num_seeds for table in tables for cell in table.cells if cell.ours} == {1}
+
+
+def test_what_was_not_measured_is_counted(beside: TableBeside):
+    assert not [reason for reason in beside.reasons if reason.startswith("Not measured")]
+    (table,) = stand_beside(TABLE3, cell(subject(), VALUES["vcd", "attention"]))
+    assert "Not measured: 16 of the 18 numbers." in table.reasons  # two of the twenty printed cells are no such layer
+
+
+def test_with_one_seed_nothing_is_said_of_several(beside: TableBeside):
+    assert not [reason for reason in beside.reasons if reason.startswith("Seeds")]
 
 
 def test_without_an_interval_there_is_none():

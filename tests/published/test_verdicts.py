@@ -48,5 +48,10 @@ def test_a_claim_takes_all_its_sides_to_agree_and_one_to_disagree(first: Verdict
     assert of_claim([parts(first), parts(second)]) is verdict
 
 
+@pytest.mark.parametrize("measured", [AGREES, DISAGREES])
+def test_a_side_without_a_number_leaves_the_claim_open_whatever_the_others_say(measured: Verdict):
+    assert of_claim([parts(measured), [Part.unmeasured("a number"), Part.unmeasured("another")]]) is OPEN
+
+
 def test_a_claim_without_sides_is_not_testable():
     assert of_claim([]) is OPEN

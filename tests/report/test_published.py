@@ -90,9 +90,12 @@ def test_files_hold_a_line_a_printed_cell_and_setting_and_one_a_claim(tmp_path: 
     )
     assert [float(table[0][name]) for name in ("ours", "ci_low", "ci_high")] == pytest.approx([54.0, 52.0, 56.0])
     assert [(line["claim_id"], line["size"], line["verdict"]) for line in claims if line["size"]] == [
-        ("V6", "tiny", "agrees"),
-        ("V6", "base", "agrees"),
+        ("V6", "tiny", "not testable here"),
+        ("V6", "base", "not testable here"),
     ]
+    assert {line["reason"].partition(".")[0] for line in claims if line["size"]} == {
+        "generated data; on scenes: agrees"
+    }
     assert len(claims) == 10
 
 

@@ -38,7 +38,8 @@ class Query:
 
 
 Test = Callable[["Artefact", Sequence[Record]], list[list[Part]]]
-"""Takes a claim apart: for each of its sides, what was compared; rows are those of one `Setting`."""
+"""Takes a claim apart: for each of its sides (a model, a probe) the printed numbers it rests on, measured or not; rows
+are those of one `Setting`."""
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,23 @@ GENERATED = "scenes"
 
 
 class Setting(NamedTuple):
-    """What all numbers of one comparison share."""
+    """What all numbers of one comparison share; ``weights`` names them where a model has several that are not seeds."""
 
     dataset: str
     size: str
     is_random: bool
+    weights: str = ""
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the data is a generated world, whose numbers cannot be set beside those on photographs."""
+        return self.dataset == GENERATED
 
     @property
     def words(self) -> str:
         """The setting for a reader: ``scenes, tiny``."""
-        return ", ".join([self.dataset, self.size, *(["random weights"] if self.is_random else [])])
+        weights = "random weights" if self.is_random else self.weights
+        return ", ".join(filter(None, [self.dataset, self.size, weights]))
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Measured:
         low: lower end of its interval, None where a row has none; the lowest of several seeds.
         high: the upper end; the highest of several seeds.
         n: items behind it, the fewest of several seeds.
-        num_seeds: runs that differ by seed or weights.
+        num_seeds: runs that differ by seed.
         num_prober_seeds: seeds of the prober in each; 0 where nothing was trained.
         layer: the layer it was looked up at, from 1.
         depth: how many layers were measured.
@@ -96,18 +103,55 @@ def stand_beside(artefact: Artefact, records: Iterable[Record]) -> list[TableBes
 
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
-    """Return rows by what a comparison must not mix."""
+    """Return rows by what a comparison must not mix: data, size, and of each model weights that are not seeds."""
     groups: dict[Setting, list[Record]] = {}
     for record in records:
         groups.setdefault(Setting(record.dataset, record.size, record.weights == "random"), []).append(record)
-    return groups
+    return {each: rows for setting, found in groups.items() for each, rows in _by_weights(setting, found)}
+
+
+def _by_weights(setting: Setting, records: Sequence[Record]) -> Iterator[tuple[Setting, list[Record]]]:
+    """Yield the rows of one checkpoint a model, or of checkpoints that stand for seeds, in the order of their names."""
+    by_model = {model: _alternatives(records, model) for model in dict.fromkeys(record.model for record in records)}
+    for index in range(max(map(len, by_model.values()))):
+        chosen = {model: sets[index] for model, sets in by_model.items() if index < len(sets)}
+        names = ", ".join(f"{model} {name}" for model in sorted(chosen) for name in chosen[model])
+        is_one_of_many = any(len(sets) > 1 for sets in by_model.values())
+        found = [record for record in records if record.weights in chosen.get(record.model, ())]
+        yield (setting._replace(weights=names) if is_one_of_many else setting), found
+
+
+def _alternatives(records: Sequence[Record], model: str) -> list[list[str]]:
+    """Return the weights of ``model`` in lists that may be averaged: of one origin, and no two with the same seed."""
+    seeds: dict[str, set[int]] = {}
+    for record in records:
+        if record.model == model:
+            seeds.setdefault(record.weights, set()).add(record.seed)
+    lists: list[list[str]] = []
+    for name in sorted(seeds, key=lambda name: (_origin(name), min(seeds[name]), name)):
+        fitting = (
+            other
+            for other in lists
+            if _origin(other[0]) == _origin(name) and all(seeds[it].isdisjoint(seeds[name]) for it in other)
+        )
+        place = next(fitting, None)
+        if place is None:
+            lists.append([name])
+        else:
+            place.append(name)
+    return lists
+
+
+def _origin(weights: str) -> str:
+    """Return the name of weights without the digits of their sha256: the recipe's, or the file's."""
+    return weights.rpartition("-")[0]
 
 
 def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
     """Return the number that ``query`` asks for, None where no row fits.
 
     A printed layer is looked up at the same relative depth (`relative_layer`); of prober seeds, the mean row counts.
-    Rows that differ by seed or weights are averaged; their intervals are spanned, which is wider than that of the mean.
+    Rows that differ by seed are averaged; their intervals are spanned, which is wider than that of the mean.
     """
     fitting = _fitting(query, records)
     layer = depth = None
@@ -126,7 +170,7 @@ def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
         low=min(lows) if has_all else None,
         high=max(highs) if has_all else None,
         n=min(record.n for record in means),
-        num_seeds=len({(record.seed, record.weights) for record in means}),
+        num_seeds=len({record.seed for record in means}),
         num_prober_seeds=len({record.prober_seed for record in at_place} - {None}),
         layer=layer,
         depth=depth,
@@ -164,7 +208,7 @@ def _reasons(
     artefact: Artefact, setting: Setting, cells: Sequence[CellBeside], records: Sequence[Record]
 ) -> Iterator[str]:
     setup = artefact.setup
-    if setting.dataset == GENERATED:
+    if setting.is_generated:
         world = "a generated world of drawn shapes and templated captions"
         yield f"Data: {setting.dataset} is {world}; the paper has {setup.data}."
     elif setting.dataset != setup.dataset:
@@ -173,8 +217,13 @@ def _reasons(
     used = [record for query in queries if query is not None for record in _fitting(query, records)]
     weights = sorted({f"{record.model} {record.weights}" for record in used})
     yield f"Weights: {', '.join(weights)}; the paper has {setup.weights}."
+    wanted = [cell for cell in cells if artefact.query(cell.printed.row, cell.printed.column) is not None]
+    if left := sum(cell.ours is None for cell in wanted):
+        yield f"Not measured: {left} of the {len(wanted)} numbers."
     if setting.size != setup.size:
         yield f"Size: models here are {setting.size}, the paper's are {setup.size}."
+    if any(cell.ours is not None and cell.ours.num_seeds > 1 for cell in cells):
+        yield "Seeds: a number is the mean of its seeds; its bracket is the span of the seeds' intervals."
     if any(cell.ours is not None and cell.ours.layer is not None for cell in cells):
         yield "Layers: a printed layer stands beside ours at the same relative depth, first to first and last to last."
     yield from artefact.remarks

@@ -10,7 +10,7 @@ from vlp.published.beside import Setting, TableBeside, by_setting, stand_beside
 from vlp.published.claims import Claim, claims
 from vlp.published.tables import PAPERS
 from vlp.published.value_table3 import TABLE3
-from vlp.published.verdicts import Part, Verdict, of_claim
+from vlp.published.verdicts import Part, Verdict, is_measured, of_claim
 from vlp.results import Record
 
 ARTEFACTS: dict[str, Artefact] = {artefact.name: artefact for artefact in (TABLE3,)}
@@ -19,13 +19,17 @@ ARTEFACTS: dict[str, Artefact] = {artefact.name: artefact for artefact in (TABLE
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was measured says of a claim; ``setting`` is None where nothing was."""
+    """What was measured says of a claim; ``setting`` is None where nothing was.
+
+    ``statistic`` is what the numbers alone say; the verdict is the same unless the claim cannot be tested on them.
+    """
 
     claim: Claim
     setting: Setting | None
     verdict: Verdict
     reason: str
     parts: tuple[Part, ...] = ()
+    statistic: Verdict = Verdict.NOT_TESTABLE
 
 
 def tables_beside(records: Sequence[Record]) -> list[TableBeside]:
@@ -64,28 +68,36 @@ def _tested(claim: Claim, records: Sequence[Record]) -> list[Judgement]:
     return [
         _judgement(claim, setting, sides)
         for setting, rows in by_setting(records).items()
-        if any(sides := [side for artefact, test in tests for side in test(artefact, rows)])
+        if any(map(is_measured, sides := [side for artefact, test in tests for side in test(artefact, rows)]))
     ]
 
 
 def _judgement(claim: Claim, setting: Setting, sides: list[list[Part]]) -> Judgement:
-    verdict = of_claim(sides)
     parts = tuple(part for side in sides for part in side)
     if setting.is_random:
         return Judgement(claim, setting, Verdict.NOT_TESTABLE, "the weights are random: this is a control", parts)
-    return Judgement(claim, setting, verdict, _reason(verdict, sides), parts)
+    statistic = of_claim(sides)
+    reason = _reason(statistic, sides)
+    if setting.is_generated:
+        reason = f"generated data; on {setting.dataset}: {statistic.value}. {reason}"
+    verdict = Verdict.NOT_TESTABLE if setting.is_generated else statistic
+    return Judgement(claim, setting, verdict, reason, parts, statistic)
 
 
 def _reason(verdict: Verdict, sides: Sequence[Sequence[Part]]) -> str:
-    """Return why: the parts that decided it, or why none did."""
+    """Return why: how much was measured, and the parts that decided it or why none did."""
     parts = [part for side in sides for part in side]
-    telling = [part for part in parts if part.verdict is verdict]
+    measured = [part for part in parts if part.is_measured]
+    counted = f"{len(measured)} of {len(parts)} comparisons measured"
+    if not all(map(is_measured, sides)):
+        lacking = [side[0].what.partition(",")[0] for side in sides if not is_measured(side)]
+        return f"{counted}, none of {', '.join(lacking)}"
+    telling = [part for part in measured if part.verdict is verdict]
     if verdict is Verdict.AGREES:
-        return f"{len(telling)} of {len(parts)} comparisons agree, none disagrees"
+        return f"{counted}: {len(telling)} agree, none disagrees"
     named = "; ".join(f"{part.what}: {part.found} ({part.reason})" for part in telling[:2])
     more = f"; and {len(telling) - 2} more" if len(telling) > 2 else ""
-    unmeasured = "one side of the claim was not measured" if not all(sides) else ""
-    return f"{named}{more}" if telling else unmeasured
+    return f"{counted}: {named}{more}"
 
 
 def _untested(claim: Claim) -> Judgement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vlp.published.artefacts import Artefact, Query, Setup
 from vlp.published.beside import Measured, look_up
@@ -21,30 +21,51 @@ HALF = 0.5
 SINGLE, TWO = "(SS)", "(TS)"
 
 
+OWN_CONTROLS = {"phrase_only": "phrase alone", "region_only": "region alone"}
+"""What tells the type without the model, or the other way round: controls of the probe's own."""
+
+
 def recovers_type_hardly_existence(artefact: Artefact, records: Sequence[Record]) -> list[list[Part]]:
     """Test claim V6 on every printed number of a prober: types far above the majority class, links near one half.
 
-    What random weights reach as well says nothing of a model, and decides nothing.
+    A side is a probe and model. What random weights reach as well says nothing of a model, nor does a type that the
+    phrase or the region alone tells as well: they decide nothing.
     """
-    rows = [row for row, query in artefact.rows.items() if query.columns.get("condition") == "model"]
-    places = [(row, stream) for stream in (SINGLE, TWO) for row in rows]
     return [
-        [part for row, stream in places if (part := _type_part(artefact, records, row, f"VCC {stream}"))],
-        [part for row, stream in places if (part := _link_part(artefact, records, row, f"VCD {stream}"))],
+        [
+            _part(artefact, records, row, f"{probe} {stream}", judge)
+            for row, query in artefact.rows.items()
+            if query.columns.get("condition") == "model" and artefact.query(row, f"{probe} {stream}") is not None
+        ]
+        for probe, judge in (("VCC", _judge_type), ("VCD", _judge_link))
+        for stream in (SINGLE, TWO)
     ]
 
 
-def _type_part(artefact: Artefact, records: Sequence[Record], row: str, column: str) -> Part | None:
+Judge = Callable[[Measured, Query, Sequence[Record]], tuple[str, Verdict, str]]
+"""Takes our number and where it was looked up; returns what stands beside it, the verdict, and why."""
+
+
+def _part(artefact: Artefact, records: Sequence[Record], row: str, column: str, judge: Judge) -> Part:
     query = artefact.query(row, column)
     ours = None if query is None else look_up(query, records)
     if query is None or ours is None:
-        return None
-    majority, untrained = (_control(query, name, records) for name in ("majority", "random_weights"))
-    found = f"{_shown(ours)}; majority {_shown(majority)}, random weights {_shown(untrained)}"
-    return Part(f"{column}, {row}", found, *_judge_type(ours, majority, untrained))
+        return Part.unmeasured(f"{column}, {row}")
+    beside, verdict, reason = judge(ours, query, records)
+    return Part(f"{column}, {row}", f"{_shown(ours)}; {beside}", verdict, reason)
 
 
-def _judge_type(ours: Measured, majority: Measured | None, untrained: Measured | None) -> tuple[Verdict, str]:
+def _judge_type(ours: Measured, query: Query, records: Sequence[Record]) -> tuple[str, Verdict, str]:
+    titles = {"majority": "majority", "random_weights": "random weights", **OWN_CONTROLS}
+    controls = {name: _control(query, name, records) for name in titles}
+    beside = ", ".join(f"{title} {_shown(controls[name])}" for name, title in titles.items())
+    return (beside, *_far_above(ours, controls, {name: _gain(query, name, records) for name in OWN_CONTROLS}))
+
+
+def _far_above(
+    ours: Measured, controls: Mapping[str, Measured | None], gains: Mapping[str, Measured | None]
+) -> tuple[Verdict, str]:
+    majority, untrained = controls["majority"], controls["random_weights"]
     if majority is None or untrained is None or ours.low is None or ours.high is None or untrained.high is None:
         return Verdict.NOT_TESTABLE, "no interval, or no majority or random weights beside it"
     bound = majority.value + FAR
@@ -53,21 +74,26 @@ def _judge_type(ours: Measured, majority: Measured | None, untrained: Measured |
     verdict = at_least(ours.low, ours.high, bound)
     if verdict is Verdict.AGREES and untrained.high >= ours.low:
         return Verdict.NOT_TESTABLE, "far above the majority class, but random weights are as well"
+    telling = [title for name, title in OWN_CONTROLS.items() if not _is_above(ours, controls[name], gains[name])]
+    if verdict is Verdict.AGREES and telling:
+        named = " and ".join(f"the {title}" for title in telling)
+        return Verdict.NOT_TESTABLE, f"far above the majority class, but not shown to tell more than {named}"
     return verdict, f"{_FAR_WORDS[verdict]} {bound:.1%}, the majority class and {FAR * 100:.0f} points"
 
 
-def _link_part(artefact: Artefact, records: Sequence[Record], row: str, column: str) -> Part | None:
-    query = artefact.query(row, column)
-    ours = None if query is None else look_up(query, records)
-    if query is None or ours is None:
-        return None
+def _is_above(ours: Measured, control: Measured | None, gain: Measured | None) -> bool:
+    """Whether ours is above ``control``: by the paired difference where there is one, else by their intervals."""
+    if gain is not None and gain.low is not None:
+        return gain.low > 0
+    return control is not None and control.high is not None and ours.low is not None and control.high < ours.low
+
+
+def _judge_link(ours: Measured, query: Query, records: Sequence[Record]) -> tuple[str, Verdict, str]:
     untrained = _control(query, "random_weights", records)
-    return Part(
-        f"{column}, {row}", f"{_shown(ours)}; random weights {_shown(untrained)}", *_judge_link(ours, untrained)
-    )
+    return (f"random weights {_shown(untrained)}", *_near_half(ours, untrained))
 
 
-def _judge_link(ours: Measured, untrained: Measured | None) -> tuple[Verdict, str]:
+def _near_half(ours: Measured, untrained: Measured | None) -> tuple[Verdict, str]:
     if untrained is None or ours.low is None or ours.high is None or untrained.low is None:
         return Verdict.NOT_TESTABLE, "no interval, or no random weights beside it"
     bound = HALF + LITTLE
@@ -85,6 +111,11 @@ def _control(query: Query, condition: str, records: Sequence[Record]) -> Measure
     """Return a control at the place of ``query``, or the one that stands for all places."""
     at_place = look_up(query.under(condition), records)
     return at_place or look_up(Query({**query.columns, "condition": condition}), records)
+
+
+def _gain(query: Query, control: str, records: Sequence[Record]) -> Measured | None:
+    """Return the paired difference to a control at the place of ``query``."""
+    return look_up(query | Query({"metric": "accuracy_gain", "parameter": f"over={control}"}), records)
 
 
 def _shown(found: Measured | None) -> str:

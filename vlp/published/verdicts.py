@@ -24,12 +24,19 @@ class Part:
         found: the number with its interval, beside what it is compared with.
         verdict: how it stands to the claim.
         reason: why, in a clause.
+        is_measured: False for a printed number beside which nothing of ours stands.
     """
 
     what: str
     found: str
     verdict: Verdict
     reason: str
+    is_measured: bool = True
+
+    @classmethod
+    def unmeasured(cls, what: str) -> Part:
+        """Return a comparison for which there are no rows."""
+        return cls(what, "–", Verdict.NOT_TESTABLE, "not measured", is_measured=False)
 
 
 def at_least(low: float, high: float, bound: float) -> Verdict:
@@ -51,11 +58,21 @@ def of_side(parts: Sequence[Part]) -> Verdict:
 
 
 def of_claim(sides: Sequence[Sequence[Part]]) -> Verdict:
-    """Return the verdict on a claim: one side that disagrees refutes it, and it takes all sides to agree."""
+    """Return the verdict on a claim: one side that disagrees refutes it, and it takes all sides to agree.
+
+    None is given where a side was not measured at all.
+    """
+    if not all(map(is_measured, sides)):
+        return Verdict.NOT_TESTABLE
     verdicts = [of_side(parts) for parts in sides]
     if Verdict.DISAGREES in verdicts:
         return Verdict.DISAGREES
     return Verdict.AGREES if verdicts and set(verdicts) == {Verdict.AGREES} else Verdict.NOT_TESTABLE
+
+
+def is_measured(parts: Sequence[Part]) -> bool:
+    """Whether there is a number of ours on one side of a claim."""
+    return any(part.is_measured for part in parts)
 
 
 def _decided(holds: bool, fails: bool) -> Verdict:

@@ -143,11 +143,9 @@ def _claim_line(each: Judgement) -> Sequence[object]:
 
 def _setting(each: TableBeside | Judgement) -> tuple[str, str, str]:
     setting = each.setting
-    return (
-        ("", "", "")
-        if setting is None
-        else (setting.dataset, setting.size, "random" if setting.is_random else "trained")
-    )
+    if setting is None:
+        return "", "", ""
+    return setting.dataset, setting.size, "random" if setting.is_random else setting.weights or "trained"
 
 
 def _write(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Path:
