@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
 from tests.probes.pairs import regions, relation, sample, thing
+from vlp.data import open_dataset
 from vlp.probes.items import Links, linked_kinds
 from vlp.probes.relation_items import capped, normalised, relation_links
 
@@ -26,6 +28,12 @@ def links_of(*relations: object, objects: tuple[object, ...] = (MAN, DOG, TREE))
 
 def described(links: Links) -> list[tuple[int, int, str]]:
     return list(zip(links.first.tolist(), links.second.tolist(), links.kinds, strict=True))
+
+
+def pairs_of(links: Links, is_linked: bool) -> set[frozenset[int]]:
+    """Return the pairs of regions that are related or not, in either direction."""
+    places = np.stack([links.first, links.second], 1)[links.is_linked == is_linked]
+    return {frozenset(pair) for pair in places.tolist()}
 
 
 def flat(kinds: str, samples: list[int] | None = None) -> Links:
@@ -48,6 +56,28 @@ def test_related_pairs_keep_their_direction_and_unrelated_ones_have_none():
     ]
     assert links.types == ("man|dog", "man|tree", "dog|tree", "tree|man", "tree|dog")
     assert links.is_linked.tolist() == [True] + [False] * 4
+
+
+def test_a_relation_of_another_text_makes_no_pair_and_is_no_unrelated_one():
+    known = replace(relation(TREE, "behind", MAN), is_annotated=False)
+    links = links_of(relation(MAN, "on", DOG), known)
+    assert described(links) == [(0, 1, "on"), (1, 2, ""), (2, 1, "")]
+    again = thing("9", "person", "top left, a little off")
+    assert described(links_of(known, objects=(again, DOG, TREE))) == [(0, 1, ""), (1, 0, ""), (1, 2, ""), (2, 1, "")]
+    assert links_of(replace(relation(MAN, "under", SKY), is_annotated=False), objects=()).skipped == {}
+
+
+def test_no_unrelated_pair_of_a_region_description_is_related():
+    described, captioned = (
+        open_dataset("scenes", split="test", size=60, text=text) for text in ("region_description", "caption")
+    )
+    kinds: Counter[bool] = Counter()
+    for index in range(60):
+        parts = [relation_links(dataset[index], np.random.default_rng(0)) for dataset in (described, captioned)]
+        unrelated = pairs_of(parts[0], is_linked=False)
+        assert not unrelated & pairs_of(parts[1], is_linked=True)
+        kinds += Counter(parts[0].is_linked.tolist())
+    assert min(kinds[True], kinds[False]) > 20
 
 
 def test_one_object_under_two_ids_is_related_as_itself():

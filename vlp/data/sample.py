@@ -52,7 +52,10 @@ class AnnotatedObject:
 
 @dataclass(frozen=True)
 class Relation:
-    """A subject-predicate-object triple by name, with the boxes (4,) and, where the file has them, ids of both ends."""
+    """A subject-predicate-object triple by name, with the boxes (4,) and, where the file has them, ids of both ends.
+
+    ``is_annotated`` is false where it is known to hold and is no part of this annotation: of another text of the image.
+    """
 
     subject: str
     predicate: str
@@ -61,6 +64,7 @@ class Relation:
     object_box: Tensor
     subject_id: str | None = None
     object_id: str | None = None
+    is_annotated: bool = True
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,17 @@ NO_NEGATIVE = "relation without an unrelated pair in its annotation"
 def relation_links(sample: Sample, generator: np.random.Generator) -> Links:
     """Return the pairs of a sample's objects: related, once for each predicate, and unrelated.
 
-    Unrelated are ordered pairs of objects with different ids and no relation in either direction, whose boxes are not
-    those of a related pair either (one object may have several ids and boxes). A pair whose ends have no region, or the
-    same one, is left out.
+    Related are those of the annotation. Unrelated are ordered pairs of objects with different ids and no relation in
+    either direction, of the annotation or not, whose boxes are not those of a related pair either (one object may have
+    several ids and boxes). A pair whose ends have no region, or the same one, is left out.
     """
-    related = _related(sample)
-    unrelated = _unrelated(sample, related[1], related[2])
-    names = [f"{relation.subject}|{relation.object}" for relation in sample.relations]
+    annotated = tuple(relation for relation in sample.relations if relation.is_annotated)
+    related = _related(annotated, sample)
+    unrelated = _unrelated(sample)
+    names = [f"{relation.subject}|{relation.object}" for relation in annotated]
     objects = [thing.names[0] if thing.names else "" for thing in sample.objects]
     types = [names[at] for at in related[0]] + [f"{objects[a]}|{objects[b]}" for a, b in unrelated[2]]
-    kinds = [normalised(sample.relations[at].predicate) for at in related[0]]
+    kinds = [normalised(annotated[at].predicate) for at in related[0]]
     count = len(kinds)
     links = Links(
         first=np.concatenate([related[1], unrelated[0]]),
@@ -91,9 +92,9 @@ def _balanced(sample: Ints, positive: Bools, negative: Bools, order: Ints) -> Bo
     return asked
 
 
-def _related(sample: Sample) -> tuple[Ints, Ints, Ints, Counter[str]]:
+def _related(relations: tuple[Relation, ...], sample: Sample) -> tuple[Ints, Ints, Ints, Counter[str]]:
     """Return which relations have regions of their own at both ends, and these: three (L,), and what was left out."""
-    subject, object_ = _ends(sample.relations)
+    subject, object_ = _ends(relations)
     first, second = _regions(subject, sample), _regions(object_, sample)
     is_found = (first >= 0) & (second >= 0)
     at = (is_found & (first != second)).nonzero()[0]
@@ -101,11 +102,8 @@ def _related(sample: Sample) -> tuple[Ints, Ints, Ints, Counter[str]]:
     return at, first[at], second[at], lost
 
 
-def _unrelated(sample: Sample, first: Ints, second: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return the regions of ordered pairs of unrelated objects, two (M,), and the objects (M, 2).
-
-    ``first`` and ``second`` (L,) are the regions that are related.
-    """
+def _unrelated(sample: Sample) -> tuple[Ints, Ints, Ints]:
+    """Return the regions of ordered pairs of unrelated objects, two (M,), and the objects (M, 2)."""
     boxes = torch.stack([thing.box for thing in sample.objects]) if sample.objects else torch.empty(0, 4)
     region = _regions(boxes, sample)
     subject, object_ = _ends(sample.relations)
@@ -116,6 +114,7 @@ def _unrelated(sample: Sample, first: Ints, second: Ints) -> tuple[Ints, Ints, I
     is_related = is_subject_OL.astype(np.int64) @ is_object_OL.T.astype(np.int64) > 0
     is_pair = ~is_related & ~is_related.T & (ids[:, None] != ids[None])
     is_pair &= (region[:, None] >= 0) & (region[None] >= 0) & (region[:, None] != region[None])
+    _, first, second, _ = _related(sample.relations, sample)
     taken_RR = np.zeros((len(sample.regions or ()),) * 2, dtype=bool)
     taken_RR[[*first, *second], [*second, *first]] = True
     is_pair &= ~taken_RR[region[:, None], region[None]]

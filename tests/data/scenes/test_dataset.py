@@ -223,12 +223,16 @@ def test_a_caption_that_relates_two_things_lists_the_relation_first(scenes):
     assert stated > 10
 
 
-def test_a_region_description_is_one_relation():
-    described = open_dataset("scenes", text="region_description")
+def test_a_region_description_is_one_relation_and_the_others_are_known():
+    described, captioned = (open_dataset("scenes", text=text) for text in ("region_description", "caption"))
     for index in ALL:
         sample = described[index]
-        first, *others = sample.relations or (None,)
+        first, *others = [relation for relation in sample.relations if relation.is_annotated] or (None,)
         assert not others
+        whole = captioned[index].relations
+        assert all(relation.is_annotated for relation in whole)
+        ends = [{frozenset((r.subject_id, r.object_id)) for r in relations} for relations in (sample.relations, whole)]
+        assert ends[0] == ends[1]
         if first is not None:
             assert [int(phrase.chain_id) for phrase in sample.phrases] == [int(first.subject_id), int(first.object_id)]
             assert not sample.caption.endswith(".")

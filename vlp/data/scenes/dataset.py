@@ -37,8 +37,8 @@ class ScenesDataset(VLDataset):
     """Drawn scenes with captions; endless, without files, every annotation known by construction.
 
     Objects are listed in drawing order: of two that overlap the later is in front. What the caption states comes first
-    among the relations, then one relation for each other pair that has any; with ``text=region_description`` there is
-    only the former. The defaults stand in ``conf/dataset/scenes.yaml``.
+    among the relations, then one relation for each other pair that has any; with ``text=region_description`` the latter
+    are no part of the annotation (`Relation.is_annotated`). The defaults stand in ``conf/dataset/scenes.yaml``.
 
     Args:
         split: train, val, test, or all (the three one after the other).
@@ -210,17 +210,19 @@ class ScenesDataset(VLDataset):
     def _relations(
         self, description: Description, related: Relations, objects: tuple[AnnotatedObject, ...]
     ) -> tuple[Relation, ...]:
-        """Return what the caption states, then, with a caption, one relation for each other pair that has any."""
-        pairs = list(description.stated)
-        if self.text == "caption":
-            stated = {frozenset(pair) for pair in pairs}
-            others = [pair for pair in combinations(range(len(objects)), 2) if frozenset(pair) not in stated]
-            pairs += [(b, a) if (a + b) % 2 else (a, b) for a, b in others]  # so that neither direction is the rule
-        found = ((related(a, b), objects[a], objects[b]) for a, b in pairs)
-        return tuple(_relation(predicate.name, a, b) for predicate, a, b in found if predicate is not None)
+        """Return what the caption states, then one relation for each other pair that has any."""
+        stated = {frozenset(pair) for pair in description.stated}
+        others = [pair for pair in combinations(range(len(objects)), 2) if frozenset(pair) not in stated]
+        others = [(b, a) if (a + b) % 2 else (a, b) for a, b in others]  # so that neither direction is the rule
+        return tuple(
+            _relation(predicate.name, objects[a], objects[b], is_stated or self.text == "caption")
+            for pairs, is_stated in ((description.stated, True), (others, False))
+            for a, b in pairs
+            if (predicate := related(a, b)) is not None
+        )
 
 
-def _relation(predicate: str, subject: AnnotatedObject, object_: AnnotatedObject) -> Relation:
+def _relation(predicate: str, subject: AnnotatedObject, object_: AnnotatedObject, is_annotated: bool) -> Relation:
     return Relation(
         subject=subject.names[0],
         predicate=predicate,
@@ -229,6 +231,7 @@ def _relation(predicate: str, subject: AnnotatedObject, object_: AnnotatedObject
         object_box=object_.box,
         subject_id=subject.object_id,
         object_id=object_.object_id,
+        is_annotated=is_annotated,
     )
 
 
