@@ -14,7 +14,8 @@ CAPTION = "a man with his dog near a tree under the sky"
 
 
 def links_of(*phrases: object, found: object = None, seed: int = 0) -> Links:
-    made = sample(CAPTION, regions=found or regions("top left", "top right", "bottom left"), phrases=phrases)
+    three = regions("top left", "top right", "bottom left")
+    made = sample(CAPTION, regions=three if found is None else found, phrases=phrases)
     return coreference_links(made, np.random.default_rng(seed))
 
 
@@ -76,7 +77,25 @@ def test_a_region_that_two_chains_share_is_no_negative_of_either():
 def test_every_box_of_a_phrase_is_a_link_once():
     links = links_of(man("top left", "top right", "top left"), dog("bottom left"))
     assert [row[:2] for row in described(links) if row[2]] == [("a man", 0), ("a man", 1), ("his dog", 2)]
-    assert sum(not row[2] for row in described(links)) == 3
+
+
+def test_a_phrase_has_no_unlinked_region_twice():
+    four = regions("top left", "top right", "bottom left", "bottom right")
+    lucky = set()
+    for seed in range(20):
+        rows = described(links_of(man("top left", "top right"), dog("bottom left"), found=four, seed=seed))
+        assert [row[:2] for row in rows if not row[2] and row[0] == "a man"] == [("a man", 2)]
+        lucky |= {row[1] for row in rows if row[0] == "a man" and row[2] and row[3]}
+        assert sum(row[3] for row in rows if row[0] == "a man") == 2
+        tree = phrase(CAPTION, "a tree", "3", "bottom right")
+        rows = described(links_of(man("top left", "top right"), dog("bottom left"), tree, found=four, seed=seed))
+        assert {row[1] for row in rows if not row[2] and row[0] == "a man"} == {2, 3}
+    assert lucky == {0, 1}  # either of the two links, by chance
+
+
+def test_an_image_without_regions_has_no_pair_and_its_links_are_counted():
+    links = links_of(man("top left"), dog("top right"), found=regions())
+    assert (len(links), links.skipped) == (0, Counter({"link without a region of IoU >= 0.5": 2}))
 
 
 def test_links_without_a_region_and_phrases_without_a_box_are_counted():

@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.probes.pairs import regions, relation, sample, thing
 from vlp.data import open_dataset
+from vlp.data.sample import Regions
 from vlp.probes.items import Links, linked_kinds
 from vlp.probes.relation_items import capped, normalised, relation_links
 
@@ -21,8 +22,8 @@ MAN, DOG, TREE, SKY = (
 FOUND = regions("top left", "top right", "bottom left", "bottom right")
 
 
-def links_of(*relations: object, objects: tuple[object, ...] = (MAN, DOG, TREE)) -> Links:
-    made = sample("a man", regions=FOUND, objects=objects, relations=relations)
+def links_of(*relations: object, objects: tuple[object, ...] = (MAN, DOG, TREE), found: Regions | None = None) -> Links:
+    made = sample("a man", regions=FOUND if found is None else found, objects=objects, relations=relations)
     return relation_links(made, np.random.default_rng(0))
 
 
@@ -99,6 +100,12 @@ def test_ends_without_a_region_and_in_one_region_are_counted():
         "relation with an end without a region of IoU >= 0.5": 1,
         "relation with both ends in one region": 1,
     }
+
+
+def test_an_image_without_regions_has_no_pair_and_its_relations_are_counted():
+    links = links_of(relation(MAN, "on", DOG), found=regions())
+    assert (len(links), links.skipped) == (0, Counter({"relation with an end without a region of IoU >= 0.5": 1}))
+    assert len(links_of(objects=(), found=regions())) == 0
 
 
 def test_a_relation_that_stands_twice_counts_once_and_two_predicates_are_two():

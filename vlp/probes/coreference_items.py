@@ -24,9 +24,9 @@ def coreference_links(sample: Sample, generator: np.random.Generator) -> Links:
     """Return the pairs of a caption's phrases and regions.
 
     Linked are a phrase and a region for each box of the phrase. For each the same phrase stands with a region of
-    another chain of the caption, one at random; only if there is none, with a region that is not gold and has an IoU
-    below 0.5 with every box of the chain (counted: "annotated or not" would tell such a pair). If there is none of
-    these either, nothing is asked of the link but its type.
+    another chain of the caption, drawn at random, each once; only if there is none, with a region that is not gold and
+    has an IoU below 0.5 with every box of the chain (counted: "annotated or not" would tell such a pair). If there is
+    none of these either, or a phrase has fewer of them than links, nothing is asked of the link but its type.
     """
     regions = sample.regions
     assert regions is not None, "a probe that needs regions is given data without"
@@ -89,14 +89,21 @@ class _Found:
         return cls(phrase, region, chain_of[phrase], is_linked, overlap, is_free, int((region_K < 0).sum()))
 
     def unlinked(self, generator: np.random.Generator) -> tuple[Ints, Bools]:
-        """Return for each link a region that its phrase is not linked to, -1 for none, and whether of another chain."""
+        """Return for each link a region that its phrase is not linked to, -1 for none, and whether of another chain.
+
+        A phrase has no region twice: where it has more links than there are regions, chance says which have one.
+        """
         is_apart_CR = (self.overlap < IOU) & ~self.is_linked
         foreign_LR = (is_apart_CR & self.is_linked.any(0))[self.chain]
         free_LR = (is_apart_CR & self.is_free)[self.chain]
         is_foreign = np.asarray(foreign_LR.any(1))
         allowed_LR = np.where(is_foreign[:, None], foreign_LR, free_LR)
-        drawn_LR = np.where(allowed_LR, generator.random(allowed_LR.shape), -1)
-        return np.where(allowed_LR.any(1), drawn_LR.argmax(1), -1), is_foreign
+        negative = np.full(len(self.phrase), -1)
+        for phrase in np.unique(self.phrase):
+            links = (self.phrase == phrase).nonzero()[0]
+            drawn = generator.permutation(allowed_LR[links[0]].nonzero()[0])[: len(links)]
+            negative[generator.permutation(links)[: len(drawn)]] = drawn
+        return negative, is_foreign
 
 
 def _kind(phrase: Phrase) -> str:

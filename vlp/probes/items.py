@@ -188,6 +188,8 @@ def chosen_samples(size: int, limit: int | None, seed: int) -> list[int]:
 
 def regions_of(boxes: Tensor, regions: Regions) -> Ints:
     """Return for boxes (K, 4) the region each is, -1 for none: of highest IoU, at least `IOU`, gold where any is."""
+    if not len(regions):
+        return np.full(len(boxes), -1)
     is_candidate = regions.gold if regions.gold is not None and bool(regions.gold.any()) else None
     overlap_KR = box_iou(boxes, regions.boxes)
     if is_candidate is not None:

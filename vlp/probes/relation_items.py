@@ -115,7 +115,7 @@ def _unrelated(sample: Sample) -> tuple[Ints, Ints, Ints]:
     is_pair = ~is_related & ~is_related.T & (ids[:, None] != ids[None])
     is_pair &= (region[:, None] >= 0) & (region[None] >= 0) & (region[:, None] != region[None])
     _, first, second, _ = _related(sample.relations, sample)
-    taken_RR = np.zeros((len(sample.regions or ()),) * 2, dtype=bool)
+    taken_RR = np.zeros((len(sample.regions or ()) + 1,) * 2, dtype=bool)  # the last for those without a region
     taken_RR[[*first, *second], [*second, *first]] = True
     is_pair &= ~taken_RR[region[:, None], region[None]]
     pairs = np.argwhere(is_pair)
