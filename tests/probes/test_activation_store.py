@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,17 @@ def test_an_array_that_cannot_be_read_is_told_and_made_again(
     assert disk(tmp_path).missing == set()
     for name, tensor in again.tensors().items():
         assert torch.equal(tensor, torch.from_numpy(np.concatenate([arrays(shard)[name] for shard in range(3)])))
+
+
+def test_where_nothing_vouches_for_rows_any_more_they_are_made_again(tmp_path: Path):
+    kept = disk(tmp_path)
+    for shard in range(3):
+        kept.write(shard, arrays(shard))
+    shutil.rmtree(kept.folder / "shards")
+    again = disk(tmp_path)
+    assert again.missing == {0, 1, 2}
+    again.write(1, arrays(1))
+    assert disk(tmp_path).missing == {0, 2}
 
 
 def test_a_kill_before_the_files_are_laid_out_leaves_nothing_that_counts(tmp_path: Path):

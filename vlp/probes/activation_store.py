@@ -178,6 +178,8 @@ class DiskStore(ActivationStore):
         """Lay out the files, unless an earlier process has and they are still there."""
         manifest = self.folder / MANIFEST
         if manifest.is_file() and all(self._is_laid_out(name) for name in self.shapes):
+            with storage_errors(self.folder):
+                (self.folder / SHARDS).mkdir(exist_ok=True)
             return
         shutil.rmtree(self.folder, ignore_errors=True)  # of one that was killed in here, or damaged
         self._vouched.clear()
