@@ -143,6 +143,12 @@ def test_of_several_checkpoints_a_model_each_table_has_one_and_names_it():
     assert {cell.ours.num_seeds for table in tables for cell in table.cells if cell.ours} == {1}
 
 
+def test_checkpoints_that_only_other_probes_read_make_no_difference():
+    other = [replace(row, probe="nmi", weights="scenes-99999999") for row in table3()[:3]]
+    (table,) = stand_beside(TABLE3, [*other, *table3()])
+    assert table.setting.words == "scenes, tiny"
+
+
 def test_what_was_not_measured_is_counted(beside: TableBeside):
     assert not [reason for reason in beside.reasons if reason.startswith("Not measured")]
     (table,) = stand_beside(TABLE3, cell(subject(), VALUES["vcd", "attention"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vlp.published.verdicts import Part
@@ -86,6 +86,10 @@ class Artefact:
         """The probes of whose rows it holds a number."""
         queries = (self.common, *self.rows.values(), *self.columns.values())
         return frozenset(str(query.columns["probe"]) for query in queries if "probe" in query.columns)
+
+    def rows_of(self, records: Iterable[Record]) -> list[Record]:
+        """Return the rows of its probes."""
+        return [record for record in records if record.probe in self.probes]
 
     def query(self, row: str, column: str) -> Query | None:
         """Return where the number under these heads is looked up; None where the paper's model has no such layer."""

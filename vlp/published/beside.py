@@ -94,7 +94,7 @@ def stand_beside(artefact: Artefact, records: Iterable[Record]) -> list[TableBes
     """Return the printed table beside ``records``, once for every setting in which a number of it was measured."""
     table = load(artefact.name)
     tables = []
-    for setting, found in by_setting(records).items():
+    for setting, found in by_setting(artefact.rows_of(records)).items():
         cells = tuple(_beside(artefact, cell, found) for cell in table.cells)
         if any(cell.ours is not None for cell in cells):
             reasons = tuple(_reasons(artefact, setting, cells, found))

@@ -65,9 +65,10 @@ def _tested(claim: Claim, records: Sequence[Record]) -> list[Judgement]:
         for artefact in ARTEFACTS.values()
         if artefact.name in claim.artefacts and claim.claim_id in artefact.claims
     ]
+    used = dict.fromkeys(record for artefact, _ in tests for record in artefact.rows_of(records))
     return [
         _judgement(claim, setting, sides)
-        for setting, rows in by_setting(records).items()
+        for setting, rows in by_setting(used).items()
         if any(map(is_measured, sides := [side for artefact, test in tests for side in test(artefact, rows)]))
     ]
 
