@@ -29,6 +29,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row("random_weights", "accuracy", 0.4, 0.1, label=""),
     ]
     write_cell(folder / "cells" / "captions", replace(TRAINED, probe="captions"), captions)
+    bare = replace(TRAINED, probe="vcc", prober="attention", weights="uniter-1a2b3c4d")
+    write_cell(folder / "cells" / "bare", bare, [row("model", "accuracy", 0.75, 0.02)])
     return write_report(collect([folder / "cells"]), folder / "out")
 
 
@@ -75,6 +77,12 @@ def test_cells_without_a_number_stay_last_whichever_way_it_is_sorted(browser: Br
     for _ in range(2):
         browser.ask("button.click()")
         assert browser.ask(last) == "–"
+
+
+@needs_chromium
+def test_an_answer_may_lack_every_control(browser: Browser):
+    lacking = "controls missing: chance, majority, random_weights, phrase_only, region_only"
+    assert browser.ask("[...document.querySelectorAll('.missing')].map(pill => pill.textContent)").count(lacking) == 1
 
 
 @needs_chromium

@@ -53,6 +53,48 @@ def test_single_numbers_make_a_dot_a_condition():
     ]
 
 
+def test_subjects_with_long_names_have_a_panel_each_so_that_every_condition_is_named():
+    rows = [row(condition, "accuracy", 0.5, 0.1) for condition in ("model", "random_weights", "phrase_only")]
+    subjects = [replace(TRAINED, model=model, prober=prober) for model in ("uniter", "lxmert") for prober in ("a", "b")]
+    subjects = [replace(each, weights=f"scenes-{each.model}-{each.prober}") for each in subjects]
+    (figure,) = result_figures([record for each in subjects for record in records(each, rows)])
+    assert [panel.title for panel in figure.panels] == [
+        f"Accuracy · {model} · scenes-{model}-{prober} · {prober}" for model in ("uniter", "lxmert") for prober in "ab"
+    ]
+    names = ["This model", "Random weights", "Phrase only"]
+    assert [[dot.name for dot in panel.dots] for panel in figure.panels] == [names] * 4  # type: ignore[union-attr]
+
+
+def test_subjects_with_short_names_share_a_panel():
+    rows = [row(condition, "accuracy", 0.5, 0.1) for condition in ("model", "random_weights")]
+    (figure,) = result_figures([*records(TRAINED, rows), *records(replace(TRAINED, model="lxmert"), rows)])
+    (panel,) = figure.panels
+    assert [dot.name for dot in panel.dots] == [  # type: ignore[union-attr]
+        f"{model} · {name}" for model in ("uniter", "lxmert") for name in ("This model", "Random weights")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("halves", "said"),
+    [
+        ((0.1, 0.1), ", with 95% intervals."),
+        ((0.1, None), ", with 95% intervals where there are some."),
+        ((None,) * 2, "."),
+    ],
+)
+def test_a_caption_promises_intervals_only_where_there_are_some(halves: tuple[float | None, ...], said: str):
+    rows = [row(name, "accuracy", 0.5, half) for name, half in zip(("model", "shuffled"), halves, strict=True)]
+    (figure,) = result_figures(records(TRAINED, [*rows, row("chance", "accuracy", 0.5)]))
+    assert figure.caption == f"Accuracy (probe pretraining) as single numbers{said}"
+
+
+def test_chance_and_the_majority_are_drawn_apart():
+    rows = [row(name, "accuracy", 0.5, layer=layer) for name in ("model", "chance", "majority") for layer in (1, 2)]
+    (figure,) = result_figures(records(TRAINED, rows))
+    (panel,) = figure.panels
+    assert [line.dashes for line in panel.lines] == ["-", ":", "--"]  # type: ignore[union-attr]
+
+
 def test_a_metric_with_very_many_rows_has_a_table_and_no_dots():
     rows = [row("model", "accuracy", 0.5, label=f"class {number}") for number in range(MAX_DOTS + 1)]
     assert result_figures(records(TRAINED, rows)) == []

@@ -26,7 +26,7 @@ def test_matching_accuracy_is_shown_in_percent_beside_a_dashed_majority():
     history = {"val/itm_accuracy": ((0, 0.5), (10, 0.75)), "val/itm_majority": ((0, 0.5), (10, 0.5))}
     matching = panel(history, "Matched or swapped")
     assert [point[:2] for point in matching.lines[0].points] == [(0, 50), (10, 75)]
-    assert [line.is_dashed for line in matching.lines] == [False, True]
+    assert [line.dashes for line in matching.lines] == ["-", "--"]
     assert (matching.lower, matching.upper) == (0, 100)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlp.report.panels import DotPanel, Figure, HeatPanel, Line, LinePanel, Panel
+from vlp.report.panels import LABEL_WIDTH, DotPanel, Figure, HeatPanel, Line, LinePanel, Panel
 from vlp.report.selection import result_figures
 from vlp.results import Record
 
@@ -44,8 +44,8 @@ COLUMNS = 3
 MANY_LINES, LEGEND_ROW = 5, 0.17
 """Names above which a legend stands below the drawing, two in a row, and the height of such a row in inches."""
 
-TITLE_WIDTH, LABEL_WIDTH = 48, 32
-"""Letters of a panel's title in a line, and of a dot's name that are shown."""
+TITLE_WIDTH = 48
+"""Letters of a panel's title in a line."""
 
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -171,7 +171,7 @@ def _draw_lines(panel: LinePanel, axes: Axes) -> None:
 def _draw_line(line: Line, axes: Axes, has_marker: bool, is_new: bool) -> None:
     xs, ys, lows, highs = zip(*line.points, strict=True)
     color = _color(line)
-    style: dict[str, Any] = {"color": color, "linestyle": "--" if line.is_dashed else "-"}
+    style: dict[str, Any] = {"color": color, "linestyle": line.dashes}
     marker = "o" if has_marker or len(xs) == 1 else None
     axes.plot(xs, ys, marker=marker, label=line.name if is_new else "_", **style)
     if None not in lows and None not in highs:

@@ -10,19 +10,23 @@ Point = tuple[float, float, float | None, float | None]
 """``(x, y, low, high)`` as shown; ``low`` and ``high`` are None where there is no interval."""
 
 
+LABEL_WIDTH = 32
+"""Letters of a dot's name that are shown."""
+
+
 @dataclass(frozen=True)
 class Line:
     """A curve.
 
     ``color`` counts in the palette; None is the quiet colour of a trivial baseline. ``share`` in [0, 1] places the
-    curve on a ramp instead (one curve a layer).
+    curve on a ramp instead (one curve a layer). ``dashes`` is matplotlib's word for a line: ``-``, ``--``, ``:``.
     """
 
     name: str
     points: tuple[Point, ...]
     color: int | None = 0
     share: float | None = None
-    is_dashed: bool = False
+    dashes: str = "-"
 
 
 @dataclass(frozen=True)

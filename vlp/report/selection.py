@@ -19,7 +19,7 @@ from vlp.report.comparing import (
     short_names,
 )
 from vlp.report.measures import Measure, measure
-from vlp.report.panels import DotPanel, Figure, HeatPanel, Line, LinePanel, Panel, Point, axis_range
+from vlp.report.panels import LABEL_WIDTH, DotPanel, Figure, HeatPanel, Line, LinePanel, Panel, Point, axis_range
 from vlp.report.wording import MAIN_CONTROL
 from vlp.results import Record, Subject
 
@@ -28,6 +28,10 @@ MAX_DOTS = 90
 
 TABLE_ONLY = frozenset({"p_value", "recall"})
 """Metrics that are read from their table: of a row a class, and what a picture shows badly."""
+
+
+DASHES = {"chance": ":", "majority": "--", "uniform": "-."}
+"""How the lines of controls known without sampling tell each other apart; they share the quiet colour."""
 
 
 def result_figures(records: Iterable[Record]) -> list[Figure]:
@@ -62,7 +66,8 @@ def _figure(key: tuple[str, ...], found: Sequence[Measurement]) -> Figure:
     details = [part for part in key[2:-1] if part]
     select, manner = _KINDS[key[-1]]
     probers = [f"{name} prober" for name in dict.fromkeys(each.subject.prober for each in found) if name]
-    caption = f"{', '.join([shown.title, *details])} ({', '.join([f'probe {key[0]}', *probers])}) {manner}."
+    caption = f"{', '.join([shown.title, *details])} ({', '.join([f'probe {key[0]}', *probers])}) "
+    caption += manner.format(intervals=_intervals(found)) + "."
     return Figure("-".join(_slug(part) for part in key if part), caption, tuple(select(found, shown)))
 
 
@@ -85,7 +90,7 @@ def _layer_lines(found: Sequence[Measurement], shown: Measure) -> list[Line]:
     for each in sorted(found, key=lambda each: each.place.layer or 0):
         by_subject.setdefault(each.subject, []).append(each)
     return [
-        Line(condition_title(condition), _points(measured, condition, shown), color, is_dashed=condition in EXACT)
+        Line(condition_title(condition), _points(measured, condition, shown), color, dashes=DASHES.get(condition, "-"))
         for group in by_subject.values()
         for condition, color in _colors(conditions_of(found)).items()
         if (measured := [each for each in group if condition in each.by_condition])
@@ -133,28 +138,48 @@ def _heat_panel(
 
 
 def _dot_panels(found: Sequence[Measurement], shown: Measure) -> list[DotPanel]:
-    """Return a panel a quantity, one dot a subject and condition; none for a metric with very many quantities."""
-    names = short_names(each.subject for each in found)
+    """Return a panel a quantity, one dot a subject and condition; none for a metric with very many quantities.
+
+    Where a dot's name would be too long with its subject in it, each subject has a panel of its own.
+    """
+    names = short_names(each.subject for each in found) if len({each.subject for each in found}) > 1 else {}
     colors = _colors(conditions_of(found))
-    by_quantity: dict[str, list[Line]] = {}
-    for each in found:
-        title = ", ".join(filter(None, [shown.title, each.quantity.label.replace("_", " "), each.quantity.parameter]))
-        for condition, record in each.by_condition.items():
-            subject = names[each.subject] if len(names) > 1 else ""
-            name = _titled(subject, place_name(each.place), condition_title(condition))
-            dot = Line(name, ((0.0, *_scaled(record, shown)),), colors[condition])
-            by_quantity.setdefault(title, []).append(dot)
+    dots = [
+        (each, _titled(place_name(each.place), condition_title(name)), name)
+        for each in found
+        for name in each.by_condition
+    ]
+    fits = all(len(_titled(names.get(each.subject, ""), name)) <= LABEL_WIDTH for each, name, _ in dots)
+    by_title: dict[str, list[Line]] = {}
+    for each, name, condition in dots:
+        quantity = [shown.title, each.quantity.label.replace("_", " "), each.quantity.parameter]
+        subject = names.get(each.subject, "")
+        title, whole = (subject, name) if not fits else ("", _titled(subject, name))
+        point = (0.0, *_scaled(each.by_condition[condition], shown))
+        by_title.setdefault(_titled(", ".join(filter(None, quantity)), title), []).append(
+            Line(whole, (point,), colors[condition])
+        )
     lower, upper = axis_range(shown)
-    panels = [DotPanel(title, shown.axis_title, tuple(dots), lower, upper) for title, dots in by_quantity.items()]
-    return panels if sum(len(panel.dots) for panel in panels) <= MAX_DOTS else []
+    panels = [DotPanel(title, shown.axis_title, tuple(lines), lower, upper) for title, lines in by_title.items()]
+    return panels if len(dots) <= MAX_DOTS else []
 
 
 _KINDS: dict[str, tuple[Callable[[Sequence[Measurement], Measure], Sequence[Panel]], str]] = {
     "heads": (_heat_panels, "of every head"),
-    "layers": (_layer_panels, "layer by layer, with 95% intervals; 0 is the embedding output"),
-    "values": (_dot_panels, "with 95% intervals"),
+    "layers": (_layer_panels, "layer by layer{intervals}; 0 is the embedding output"),
+    "values": (_dot_panels, "as single numbers{intervals}"),
 }
 """How each kind of figure picks its panels, and how its caption says so."""
+
+
+def _intervals(found: Sequence[Measurement]) -> str:
+    """Return what a caption says of intervals: whether all numbers have one, some, or none."""
+    has_one = [
+        record.ci_low is not None for each in found for name, record in each.by_condition.items() if name not in EXACT
+    ]
+    if not any(has_one):
+        return ""
+    return ", with 95% intervals" if all(has_one) else ", with 95% intervals where there are some"
 
 
 def _seedless(subject: Subject) -> Subject:

@@ -45,7 +45,7 @@ def _curves(
     for color, (name, words) in enumerate((name, words) for name, words in names.items() if name in history):
         points = tuple((float(step), value * factor * shown.scale, None, None) for step, value in history[name])
         is_baseline = name in _BASELINES
-        lines.append(Line(words, points, None if is_baseline else color, is_dashed=is_baseline))
+        lines.append(Line(words, points, None if is_baseline else color, dashes="--" if is_baseline else "-"))
     lower, upper = axis_range(shown)
     return LinePanel(title, "step", shown.axis_title, tuple(lines), lower, upper)
 
