@@ -55,7 +55,13 @@ def test_without_a_cache_nothing_is_kept_and_the_table_is_the_same(command: Comm
         ),
         (
             ("probe=vcd", "dataset.split=train"),
-            "probe vcd trains on split train, so it cannot report on dataset.split=train",
+            "probe vcd trains on split train, so it cannot report on dataset.split=train; give dataset.split=test or "
+            "another that is neither",
+        ),
+        (
+            ("probe=vri", "dataset.split=val"),
+            "probe vri stops its fits where split val is answered best, which makes its accuracy there too high, so it "
+            "cannot report on dataset.split=val; give dataset.split=test or another that is neither",
         ),
         (("probe=nmi", "prober=attention"), "probe nmi trains no prober, but prober=attention was chosen"),
         (("probe=vcd", "~prober"), NO_PROBER),

@@ -35,13 +35,13 @@ CAPTION = "a man near a dog"
 SECRET_LAYER, SECRET_HEAD = 1, 1
 
 
-def secret_world(size: int, first_image: int = 0) -> Listed:
+def secret_world(size: int, first_image: int = 0, split: str = "train") -> Listed:
     """Return samples that are all alike but for a secret, which no model reads: the width of the image, 100 or 101.
 
     It says which region each phrase is linked to, and which predicate relates the regions. (The height says with which
     sign the states of both regions carry it, so that neither of them alone tells.)
     """
-    return Listed([_secret(first_image + number) for number in range(size)])
+    return Listed([_secret(first_image + number) for number in range(size)], split)
 
 
 def _secret(number: int) -> Sample:
@@ -117,7 +117,7 @@ def measured(
 ) -> TrainedProbe:
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     datasets = {
-        part: secret_world(size, 1000 * place)
+        part: secret_world(size, 1000 * place, part)
         for place, (part, size) in enumerate(zip(("train", "val", "test"), sizes, strict=True))
     }
     made.measure(trainer, ProbeData(datasets, TOKENIZER, cache or ActivationCache(), batch_size=16))
@@ -207,6 +207,16 @@ def test_a_kept_activation_gives_the_same_table(tmp_path: Path):
     on_disk, in_memory = ActivationCache(tmp_path), ActivationCache()
     tables = [measured(probe("vcd"), cache, (12, 8, 8)).rows() for cache in (on_disk, on_disk, in_memory)]
     assert tables[0] == tables[1] == tables[2]
+
+
+def test_to_report_on_the_split_that_stops_is_refused():
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    train, val = secret_world(8), secret_world(8, 1000, "val")
+    data = ProbeData({"train": train, "val": val, "test": val}, TOKENIZER, ActivationCache(), batch_size=4)
+    message = "dataset listed split=val is given as val and as test; expected a split of its own for each"
+    with pytest.raises(ValueError, match=f"^{message} "):
+        probe("vcd").measure(trainer, data)
+    assert not val.reads
 
 
 @pytest.mark.parametrize("name", COREFERENCE)

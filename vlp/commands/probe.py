@@ -97,15 +97,23 @@ def needs_of(factory: partial[Probe]) -> frozenset[str]:
 
 
 def check_trained(config: Config, kind: type[TrainedProbe], prober: Any) -> None:
-    """Refuse a prober that the probe has nothing for, and to report on what the prober is trained on.
+    """Refuse a prober that the probe has nothing for, and to report on what the prober is trained on or stopped by.
 
     Raises:
-        ValueError: naming probe and prober, or probe and split.
+        ValueError: naming probe and prober, or probe and split and what to give.
     """
     probe, split = config["run"]["probe"], config["dataset"]["split"]
     kind.check_prober(prober, probe)
-    if split in (TRAIN, "all"):
-        raise ValueError(f"probe {probe} trains on split train, so it cannot report on dataset.split={split}")
+    why = {
+        TRAIN: "trains on split train",
+        "all": "trains on split train",
+        VAL: "stops its fits where split val is answered best, which makes its accuracy there too high",
+    }.get(split)
+    if why:
+        raise ValueError(
+            f"probe {probe} {why}, so it cannot report on dataset.split={split}; give dataset.split=test or another "
+            "that is neither"
+        )
 
 
 def _takes(factory: partial[Probe], argument: str) -> bool:

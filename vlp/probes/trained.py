@@ -184,8 +184,9 @@ class TrainedProbe(Probe):
         """Read activations with ``trainer`` where they are not kept yet, fit every condition, and make rows of it.
 
         Raises:
-            ValueError: if a part has no item, or a phrase no word piece.
+            ValueError: if two parts are of one split, a part has no item, or a phrase no word piece.
         """
+        _check_splits(data.datasets)
         items = self._items(data)
         kept = self._activations(trainer, data, items)
         statistics = Statistics(items[TEST], items[TRAIN].label, self._seeds, self.resamples, self.seed)
@@ -302,6 +303,21 @@ class TrainedProbe(Probe):
         inputs = {part: read.features for part, read in kept.items() if read.features is not None}
         prober = partial(VisualFeaturesProber, rank=self.encoder.width, **fitting_of(self.prober))
         return Task(RAW, prober, inputs)
+
+
+def _check_splits(datasets: Mapping[str, VLDataset]) -> None:
+    """Refuse to train, stop or report on one and the same split.
+
+    Raises:
+        ValueError: naming the data set, the split and the parts of the work that it is given for.
+    """
+    for dataset in datasets.values():
+        parts = [part for part, other in datasets.items() if (other.name, other.split) == (dataset.name, dataset.split)]
+        if len(parts) > 1:
+            raise ValueError(
+                f"dataset {dataset.name} split={dataset.split} is given as {' and as '.join(parts)}; expected a split "
+                "of its own for each (a data set says which it is by its attribute split)"
+            )
 
 
 def checked_question(question: str, questions: Sequence[str]) -> str:
