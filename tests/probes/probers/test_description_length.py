@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
 
 from tests.probes.probers.examples import factory, thirds
-from vlp.probes.probers import AttentionProber, EmbeddingProber
+from vlp.probes.probers import AttentionProber, EmbeddingProber, Examples
 from vlp.probes.probers.description_length import block_ends, description_length
 
 NUM_CLASSES = 4
+LN2 = math.log(2)
 
 
 def label(size: int) -> torch.Tensor:
@@ -40,6 +46,37 @@ def test_noise_compresses_nothing_and_a_copied_label_almost_all():
     noise, copied = (found.bits[:, 0] / found.uniform_bits).tolist()
     assert 0.98 < noise < 1.1
     assert copied < 0.15
+
+
+@pytest.mark.parametrize("signal", [0, 0.6])
+def test_many_features_cost_what_they_cost_scikit_learns_logistic_regression(signal: float):
+    """288 features of 1,700 items: who over-fits the early blocks pays for it. Its strength is chosen in validation."""
+    generator = torch.Generator().manual_seed(0)
+    attention = torch.rand(2000, 144, 1, 2, generator=generator)
+    score = (attention.flatten(1) - 0.5) @ torch.randn(288, generator=generator)
+    labels = (signal * score / score.std() + torch.randn(2000, generator=generator) > 0).long()
+    everything = Examples(attention, labels)
+    train, val = everything.select(torch.arange(1700)), everything.select(torch.arange(1700, 2000))
+    bits = description_length(factory(AttentionProber), train, val, 2).bits.item()
+    assert bits < 1.02 * 1700
+    assert bits == pytest.approx(_regression_bits(train, val), rel=0.02)
+
+
+def _regression_bits(train: Examples, val: Examples) -> float:
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(train)))
+    ends = block_ends(len(train))
+    bits = float(ends[0])
+    for start, end in itertools.pairwise(ends):
+        parts = (train.select(order[:start]), train.select(order[start:end]), val)
+        (seen, first), (coming, second), (others, third) = ((p.inputs[p.items].flatten(1), p.labels) for p in parts)
+        if len(first.unique()) == 1:
+            bits += end - start
+            continue
+        scaler = StandardScaler().fit(seen)
+        fits = [LogisticRegression(C=10.0**power).fit(scaler.transform(seen), first) for power in range(-6, 1)]
+        best = min(fits, key=lambda fit: log_loss(third, fit.predict_proba(scaler.transform(others))))
+        bits += log_loss(second, best.predict_proba(scaler.transform(coming)), normalize=False, labels=[0, 1]) / LN2
+    return bits
 
 
 def test_the_order_of_the_labels_is_the_seeds():

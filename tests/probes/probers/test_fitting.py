@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
 from tests.probes.probers.examples import factory, thirds
 from vlp.probes.probers import AttentionProber, EmbeddingProber, Examples, fit
+from vlp.probes.probers.stopping import FIRST_RATE, Monitor
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +23,19 @@ def pairs() -> tuple[torch.Tensor, torch.Tensor]:
     return states, label.long()
 
 
-def test_a_layer_and_seed_end_the_same_whatever_is_fitted_beside_them(pairs: tuple[torch.Tensor, torch.Tensor]):
+@pytest.mark.parametrize("monitor", get_args(Monitor))
+def test_a_layer_and_seed_end_the_same_whatever_is_fitted_beside_them(
+    pairs: tuple[torch.Tensor, torch.Tensor], monitor: Monitor
+):
     states, label = pairs
     train, val, test = thirds(states, label)
-    together = fit(factory(EmbeddingProber, seeds=[0, 1], lr=3e-3), train, val, 2, seed=5)
+    together = fit(factory(EmbeddingProber, seeds=[0, 1], lr=3e-3), train, val, 2, 5, monitor)
     said = together.predict(test)
     assert len(set(together.best_epoch.tolist())) > 1  # groups stop at different times
     for layer, prober_seed in [(0, 0), (2, 1)]:
         group = 2 * layer + prober_seed
         train, val, test = thirds(states[:, [layer]], label)
-        alone = fit(factory(EmbeddingProber, seeds=[prober_seed], lr=3e-3), train, val, 2, seed=5)
+        alone = fit(factory(EmbeddingProber, seeds=[prober_seed], lr=3e-3), train, val, 2, 5, monitor)
         assert alone.best_epoch.item() == together.best_epoch[group].item()
         for one, all_ in zip(alone.prober.parameters(), together.prober.parameters(), strict=True):
             torch.testing.assert_close(one[0], all_[group], rtol=0, atol=1e-5)
@@ -57,6 +62,31 @@ def test_each_group_is_left_at_its_best_epoch():
     short = fit(factory(AttentionProber, max_epochs=int(kept.best_epoch)), train, val, 2)
     assert kept.best_epoch.item() == 1
     torch.testing.assert_close(kept.prober.weight, short.prober.weight, rtol=0, atol=0)
+
+
+def test_where_nothing_is_to_be_learnt_a_prober_stopped_by_loss_is_left_at_its_start():
+    features = torch.randn(600, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    truth = (features[:, 0, 0, 0] > 0).long()
+    train, val = Examples(features[:300], truth[:300]), Examples(features[300:], 1 - truth[300:])
+    kept = fit(factory(AttentionProber), train, val, 2, monitor="loss")
+    assert kept.best_epoch.item() == 0
+    assert not kept.prober.weight.any()
+
+
+def test_the_steps_of_a_prober_stopped_by_loss_grow_until_they_are_whole():
+    """Of one batch an epoch: Adam's first step is the learning rate, and the gain of linear probers 10 of them."""
+    features = torch.randn(600, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    examples = Examples(features, (features[:, 0, 0, 0] > 0).long())
+    moved = [
+        fit(
+            factory(AttentionProber, batch_size=600, min_batches=1, max_epochs=epochs), examples, examples, 2, 0, "loss"
+        )
+        for epochs in (1, 2, 5)
+    ]
+    first, second, fifth = (fitted.prober.weight[0, 0, 1].item() / 1e-3 for fitted in moved)
+    assert first == pytest.approx(FIRST_RATE, rel=0.01)
+    assert second == pytest.approx(3 * FIRST_RATE, rel=0.01)
+    assert fifth == pytest.approx(31 * FIRST_RATE, rel=0.02)
 
 
 def test_of_equal_accuracy_the_lower_loss_is_better():

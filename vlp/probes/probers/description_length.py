@@ -36,7 +36,8 @@ def description_length(
     """Return the online code of the training labels: each block is coded by a prober fitted to the blocks before it.
 
     The first block is coded uniformly. Probers are stopped by the validation loss, since it is their probabilities that
-    code. After Voita and Titov, "Information-Theoretic Probing with Minimum Description Length", EMNLP 2020.
+    code; their start can be the best they have, and that of a linear prober is the uniform code. After Voita and Titov,
+    "Information-Theoretic Probing with Minimum Description Length", EMNLP 2020.
 
     Args:
         prober: builds the prober.

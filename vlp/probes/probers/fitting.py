@@ -13,7 +13,7 @@ from vlp.probes.probers.base import Predictions, Prober
 from vlp.probes.probers.examples import Examples
 from vlp.probes.probers.settings import FitSettings
 from vlp.probes.probers.standardising import standardisation
-from vlp.probes.probers.stopping import Monitor, StopGroups
+from vlp.probes.probers.stopping import GrowingSteps, Monitor, StopGroups
 
 # Axes: G groups: layers x prober seeds, layer by layer; N items.
 
@@ -27,7 +27,7 @@ class Fitted:
 
     Args:
         prober: holds all groups.
-        best_epoch: (G,) long, from 1.
+        best_epoch: (G,) long, from 1; 0 where the first parameters were the best.
     """
 
     prober: Prober
@@ -36,7 +36,7 @@ class Fitted:
     def predict(self, examples: Examples) -> Predictions:
         """Return the likeliest class (G, N) long, and the log-probability (G, N), in nats, of the labels given."""
         loader = examples.batches(self.prober.fitting.batch_size)
-        batches = _trainer(self.prober.fitting).predict(self.prober, loader) or []
+        batches = _trainer(self.prober.fitting, []).predict(self.prober, loader) or []
         return Predictions(*(torch.cat(parts, dim=1).cpu() for parts in zip(*batches, strict=True)))
 
 
@@ -58,7 +58,7 @@ def fit(
         val: items that stop it.
         num_classes: labels C, at least 2.
         seed: of the probe.
-        monitor: the validation figure that stops it.
+        monitor: the validation figure that stops it. For ``loss`` its steps grow, and the first parameters count.
 
     Raises:
         ValueError: if an item of ``train`` holds activations that are no finite numbers, or a label is not in
@@ -70,19 +70,23 @@ def fit(
     module.mean, module.scale = standardisation(train, module.arrange)
     stopping = StopGroups(module.fitting.patience, monitor)
     loaders = train.training_batches(module.fitting, seed), val.batches(module.fitting.batch_size)
-    _trainer(module.fitting, stopping).fit(module, *loaders)
+    if monitor == "loss":
+        trainer = _trainer(module.fitting, [stopping, GrowingSteps()], num_sanity_val_steps=-1)  # all, before training
+    else:
+        trainer = _trainer(module.fitting, [stopping])
+    trainer.fit(module, *loaders)
     return Fitted(module, stopping.best_epoch.cpu())
 
 
-def _trainer(settings: FitSettings, *callbacks: pl.Callback) -> pl.Trainer:
+def _trainer(settings: FitSettings, callbacks: list[pl.Callback], num_sanity_val_steps: int = 0) -> pl.Trainer:
     """Return a trainer that says and writes nothing, on one device: probers are small, and equal on all processes."""
     trainer = pl.Trainer(
         accelerator=settings.accelerator,
         devices=1,
         precision=settings.precision,  # type: ignore[arg-type]
         max_epochs=settings.max_epochs,
-        callbacks=list(callbacks),
-        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        num_sanity_val_steps=num_sanity_val_steps,
         use_distributed_sampler=False,
         inference_mode=False,  # parameters taken aside in validation are trained on
         logger=False,

@@ -1,4 +1,4 @@
-"""Early stopping of each group for itself, with the best parameters of each kept."""
+"""Early stopping of each group for itself, with the best parameters of each kept; and steps short enough for it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from vlp.probes.probers.base import Prober
 from vlp.probes.probers.examples import ProberBatch
 
 Monitor = Literal["accuracy", "loss"]
 
+FIRST_RATE = 1 / 16
+"""Part of the learning rate at which `GrowingSteps` begins."""
+
 
 class StopGroups(pl.Callback):
     """Stops a group after ``patience`` epochs without a better validation figure; at the end each is at its best epoch.
 
-    Groups that stopped leave the computation. Of epochs of equal accuracy the one of lower loss is the better.
+    Groups that stopped leave the computation. Of epochs of equal accuracy the one of lower loss is the better. If the
+    trainer validates before it trains, the first parameters count as epoch 0.
 
     Args:
         patience: epochs, at least 1.
         monitor: the figure; ``loss`` for probabilities that are to be used as such.
 
     Attributes:
-        best_epoch: (G,) long, from 1.
+        best_epoch: (G,) long, from 1; 0 for the first parameters.
     """
 
     def __init__(self, patience: int, monitor: Monitor) -> None:
@@ -54,18 +59,15 @@ class StopGroups(pl.Callback):
         """Add a batch: how many are right, and the log-probability of all."""
         self.sums += torch.stack([outputs[name].double().sum(1) for name in ("correct", "log_prob")])
 
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the first parameters."""
+        self._keep(_prober(pl_module), epoch=0)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the groups that got better, and go on with those that did not stop."""
         prober = _prober(pl_module)
-        running = prober.groups
-        score = self.sums if self.monitor == "accuracy" else self.sums.flip(0)
-        is_better = _exceeds(score, self.best[:, running])
-        self.best[:, running[is_better]] = score[:, is_better]
-        self.best_epoch[running[is_better]] = trainer.current_epoch + 1
-        for name, parameter in prober.named_parameters():
-            self.parameters[name][running[is_better]] = parameter.detach()[is_better]
-        self.waited[running] = (self.waited[running] + 1).masked_fill(is_better, 0)
-        goes_on = self.waited[running] < self.patience
+        self._keep(prober, trainer.current_epoch + 1)
+        goes_on = self.waited[prober.groups] < self.patience
         if not goes_on.any():
             trainer.should_stop = True
         elif not goes_on.all():
@@ -74,6 +76,31 @@ class StopGroups(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put every group at its best epoch."""
         _prober(pl_module).restore(self.parameters)
+
+    def _keep(self, prober: Prober, epoch: int) -> None:
+        running = prober.groups
+        score = self.sums if self.monitor == "accuracy" else self.sums.flip(0)
+        is_better = _exceeds(score, self.best[:, running])
+        self.best[:, running[is_better]] = score[:, is_better]
+        self.best_epoch[running[is_better]] = epoch
+        for name, parameter in prober.named_parameters():
+            self.parameters[name][running[is_better]] = parameter.detach()[is_better]
+        self.waited[running] = (self.waited[running] + 1).masked_fill(is_better, 0)
+
+
+class GrowingSteps(pl.Callback):
+    """Begins at `FIRST_RATE` of the optimiser's learning rate and doubles it each epoch until it is whole.
+
+    A few items are over-fitted within one epoch at the whole rate, before there is anything to stop at.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin."""
+        self.schedule = LambdaLR(trainer.optimizers[0], lambda epoch: min(1.0, FIRST_RATE * 2**epoch))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Double the rate."""
+        self.schedule.step()
 
 
 def _exceeds(score: Tensor, best: Tensor) -> Tensor:
