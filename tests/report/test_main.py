@@ -1,10 +1,22 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.report.samples import NMI, TRAINED, nmi_rows, pretraining_rows, row, write_cell, write_probers, write_sweep
+from tests.report.samples import (
+    NMI,
+    TRAINED,
+    nmi_rows,
+    pretraining_rows,
+    prober_rows,
+    row,
+    write_cell,
+    write_probers,
+    write_sweep,
+    write_training,
+)
 from vlp.report.__main__ import main
-from vlp.results import gather, read_results
+from vlp.results import COLUMNS, gather, read_results
 
 
 @pytest.fixture
@@ -49,6 +61,54 @@ def test_strict_fails_where_a_control_is_missing(tmp_path: Path, capsys: pytest.
     assert "controls missing: shuffled" in printed.out
     assert printed.err == "answers that lack controls: 1; the report marks them\n"
     assert main([str(cell), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_strict_fails_on_a_table_without_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n")
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), "--strict"]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/results.csv: a table without a row\n"
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == f"{tmp_path}/results.csv: a table without a row\n"
+
+
+@pytest.mark.parametrize("keep", ["recall", "chance"])
+def test_strict_fails_on_rows_that_answer_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: str):
+    subject = replace(TRAINED, probe="vcd", prober="attention")
+    rows = [each for each in prober_rows("attention") if keep in (each.metric, each.condition)]
+    write_cell(tmp_path / "1", NMI, nmi_rows())
+    write_cell(tmp_path / "2", subject, rows)
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), "--strict"]) == 1
+    assert capsys.readouterr().err == "rows that answer nothing: vcd attention uniter last-1a2b3c4d scenes\n"
+
+
+@pytest.mark.parametrize(
+    ("weights", "kept"),
+    [
+        ("random", {("model", "accuracy")}),
+        ("last-1a2b3c4d", {("random_weights", "accuracy"), ("chance", "accuracy")}),
+        ("last-1a2b3c4d", {("model", "balanced_accuracy"), ("random_weights", "balanced_accuracy")}),
+    ],
+    ids=["random weights without controls", "controls alone", "balanced accuracy alone"],
+)
+def test_strict_fails_on_what_is_no_whole_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], weights: str, kept: set[tuple[str, str]]
+):
+    subject = replace(TRAINED, probe="vcd", prober="attention", weights=weights)
+    rows = [each for each in prober_rows("attention") if (each.condition, each.metric) in kept]
+    write_cell(tmp_path / "1", subject, rows)
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), "--strict"]) == 1
+    assert capsys.readouterr().err == "answers that lack controls: 1; the report marks them\n"
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_cell(tmp_path / "1", NMI, nmi_rows())
+    broken = write_training(tmp_path / "2")
+    (broken / "metrics.csv").write_bytes(b"step,\xff\n")
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith(f"not read: {broken}/metrics.csv: expected a CSV file in UTF-8")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Are text and vision mixed" in page
+    assert f"since it cannot be read: {broken}/metrics.csv" in page
 
 
 def test_what_was_measured_is_printed_beside_the_paper_s_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

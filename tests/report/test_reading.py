@@ -14,7 +14,7 @@ from tests.report.samples import (
     write_training,
 )
 from vlp.report.reading import collect, read_history, read_run
-from vlp.results import gather
+from vlp.results import COLUMNS, gather
 
 
 def test_trainings_cells_and_sweeps_are_found_each_once(tmp_path: Path):
@@ -142,3 +142,39 @@ def test_a_record_that_no_page_could_show_is_named(tmp_path: Path, text: str, me
         read_run(tmp_path)
     assert str(error.value).startswith(f"{tmp_path}/run.json")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("metrics.csv", b"step,train/mlm\n9,\xff\n", "metrics.csv: expected a CSV file in UTF-8, 'utf-8' codec can't"),
+        ("results.csv", b"model,\xff\n", "results.csv: expected a CSV file in UTF-8, 'utf-8' codec can't"),
+        ("run.json", b'{"wall_time_s": NaN}', "run.json: expected JSON, found NaN"),
+        ("run.json", b'"\xff"', "run.json: expected JSON, 'utf-8' codec can't"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path, name: str, text: bytes, message: str):
+    write_cell(tmp_path / "whole", NMI, nmi_rows())
+    broken = tmp_path / "broken"
+    if name == "results.csv":
+        write_cell(broken, TRAINED, pretraining_rows())
+    else:
+        write_training(broken)
+    (broken / name).write_bytes(text)
+    findings = collect([tmp_path])
+    (problem,) = findings.problems
+    assert problem.startswith(f"{broken}/{message}")
+    assert findings.records == tuple(records(NMI, nmi_rows()))
+    assert len(findings.trainings) == (name == "run.json")
+
+
+def test_where_nothing_can_be_read_that_is_the_error(tmp_path: Path):
+    (tmp_path / "results.csv").write_bytes(b"\xff")
+    with pytest.raises(ValueError) as error:
+        collect([tmp_path])
+    assert str(error.value).startswith(f"{tmp_path}/results.csv: expected a CSV file in UTF-8")
+
+
+def test_a_table_without_a_row_is_told(tmp_path: Path):
+    (tmp_path / "results.csv").write_text(",".join(COLUMNS) + "\n")
+    assert collect([tmp_path]).empty == (tmp_path / "results.csv",)

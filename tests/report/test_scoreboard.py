@@ -97,13 +97,21 @@ def test_a_missing_control_is_named():
     assert answer.missing == ("shuffled",)
 
 
-def test_random_weights_are_a_control_and_lack_none():
-    answer = answer_to(replace(NMI, weights="random"), nmi_rows(["model"]))
+def test_random_weights_are_a_control_and_need_the_others():
+    assert answer_to(replace(NMI, weights="random"), nmi_rows(["model"])).missing == ("shuffled",)
+    answer = answer_to(replace(NMI, weights="random"), nmi_rows(["model", "shuffled"]))
     assert (answer.finding.verdict, answer.missing) == ("measured", ())
     assert answer.finding.text == (
         "NMI goes from 0.960 [0.945, 0.975] in the embedding output to 0.214 [0.199, 0.229] in layer 4; the weights "
         "are random, so this is a control itself."
     )
+
+
+@pytest.mark.parametrize("probe", ["vcd", "vrc"])
+def test_random_weights_of_a_trained_probe_need_chance_the_majority_and_the_paper_s_controls(probe: str):
+    subject = replace(TRAINED, probe=probe, prober="attention", weights="random")
+    own = {"vcd": ("phrase_only", "region_only"), "vrc": ("mismatched", "visual_features")}[probe]
+    assert answer_to(subject, [row("model", "accuracy", 0.5)]).missing == ("chance", "majority", *own)
 
 
 def test_without_intervals_there_is_no_verdict():
@@ -218,6 +226,35 @@ def test_a_trained_probe_needs_its_paper_s_controls(probe: str, own: list[str]):
     controls = [row(name, "accuracy", 0.5, 0.02) for name in answer.missing]
     (complete,) = prober_answers("attention", [*alone, *controls], probe)
     assert complete.missing == ()
+
+
+def test_controls_alone_lack_the_model():
+    rows = [each for each in prober_rows("attention") if each.condition != "model"]
+    assert {answer.missing[0] for answer in prober_answers("attention", rows)} == {"model"}
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "accuracy_gain", "selectivity"])
+def test_without_the_accuracy_what_stands_for_it_needs_its_controls(metric: str):
+    rows = [row("model", metric, 0.6, 0.02), row("random_weights", metric, 0.5, 0.02)]
+    assert prober_answers("attention", rows)[0].missing == ("chance", "majority", "phrase_only", "region_only")
+
+
+def test_a_prober_of_raw_features_is_answered_as_the_control_it_is():
+    controls = [row("chance", "accuracy", 0.167), row("majority", "accuracy", 0.25, 0.02)]
+    raw = [row("visual_features", "accuracy", 0.4, 0.02), row("visual_features", "balanced_accuracy", 0.38, 0.02)]
+    (answer,) = prober_answers("visual_features", [*controls, *raw, row("chance", "description_length", 225)], "vrc")
+    assert answer.question == "Can a prober read off how two regions are related? (visual_features prober)"
+    assert (answer.finding.verdict, answer.missing) == ("measured", ())
+    assert answer.finding.text == (
+        "40.0% [38.0, 42.0] right (balanced 38.0% [36.0, 40.0]) from the raw visual features, against 16.7% by chance, "
+        "25.0% [23.0, 27.0] by the majority class; no model is read, so this is a control itself."
+    )
+    assert prober_answers("visual_features", raw, "vrc")[0].missing == ("chance", "majority")
+
+
+def test_a_baseline_without_a_number_is_no_question():
+    rows = [row("chance", "description_length", 225), *prober_rows("embedding")]
+    assert len(prober_answers("embedding", rows)) == 1
 
 
 def test_a_difference_needs_no_control_and_balanced_accuracy_random_weights():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vlp.configs.showing import printable
-from vlp.report.reading import collect
-from vlp.report.scoreboard import scoreboard
+from vlp.report.reading import Findings, collect
+from vlp.report.scoreboard import scoreboard, unanswered
 from vlp.report.text import print_published, print_scoreboard
 from vlp.report.writing import write_report
 
@@ -17,7 +17,10 @@ OUT = Path("outputs/report")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 1 where ``--strict`` finds controls missing, 2 where there is nothing to report."""
+    """Run the command and return its exit status.
+
+    It is 1 where a file cannot be read or ``--strict`` finds something lacking, 2 where there is nothing to report.
+    """
     options = parser().parse_args(arguments)
     try:
         findings = collect(options.folders)
@@ -29,10 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_scoreboard(findings.records)
         print_published(findings.records)
     print(f"report: {page}")
-    incomplete = [answer for answer in scoreboard(findings.records) if answer.missing]
+    lacking = [*what_lacks(findings)]
+    for words in (*(f"not read: {problem}" for problem in findings.problems), *lacking):
+        print(printable(words), file=sys.stderr)
+    return 1 if findings.problems or (lacking and options.strict) else 0
+
+
+def what_lacks(findings: Findings) -> Iterator[str]:
+    """Yield in words what a complete report would have: rows in every table, an answer from them, and its controls."""
+    yield from (f"{path}: a table without a row" for path in findings.empty)
+    answers = scoreboard(findings.records)
+    for subject in unanswered(findings.records, answers):
+        named = " ".join(filter(None, [subject.probe, subject.prober, subject.model, subject.weights, subject.dataset]))
+        yield f"rows that answer nothing: {named}"
+    incomplete = [answer for answer in answers if answer.missing]
     if incomplete:
-        print(f"answers that lack controls: {len(incomplete)}; the report marks them", file=sys.stderr)
-    return 1 if incomplete and options.strict else 0
+        yield f"answers that lack controls: {len(incomplete)}; the report marks them"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a run, a cell, a sweep, or all below")
     command.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"where to write (default: {OUT})")
-    command.add_argument("--strict", action="store_true", help="exit with 1 if an answer lacks a control")
+    command.add_argument("--strict", action="store_true", help="exit with 1 if rows, answers or their controls lack")
     return command
 
 

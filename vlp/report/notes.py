@@ -39,6 +39,10 @@ def _about_scale(records: Sequence[Record]) -> Iterator[str]:
 
 def _about_runs(findings: Findings) -> Iterator[str]:
     runs = findings.runs
+    if findings.problems:
+        yield f"Not in this report, since it cannot be read: {'; '.join(findings.problems)}."
+    if findings.empty:
+        yield f"Tables without a row: {_listed([str(path) for path in findings.empty])}."
     commits = _distinct(str(run.run["git_commit"]) for run in runs if run.run.get("git_commit"))
     if len(commits) > 1:
         short = _listed([commit[:8] for commit in commits])

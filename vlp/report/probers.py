@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vlp.report.comparing import EXACT, Measurement, Place, Standing, layers_in_words, stand_to_zero
+from vlp.report.comparing import EXACT, MODEL, Measurement, Place, Standing, layers_in_words, stand_to_zero
 from vlp.report.wording import MAIN_CONTROL, Finding, as_control, is_untrained, model_value, under, with_interval
 from vlp.results import Record
 
@@ -18,6 +18,12 @@ OWN_CONTROLS = {
     "visual_features": "the raw visual features",
 }
 """Controls of the probes' own: what is told from the inputs without the model, so that a model has to tell more."""
+
+MISMATCHED = "mismatched"
+"""Pairs with another caption: a condition on the text that the model reads, where there is a model."""
+
+RAW = "visual_features"
+"""The prober that reads the regions' features and no model; also the condition that its rows have."""
 
 HIGH = 0.10
 """How far above the trivial baselines random weights need an explanation."""
@@ -33,7 +39,7 @@ def read_off(found: Sequence[Measurement]) -> Finding | None:
     accuracies = [each for each in found if each.quantity.metric == "accuracy" and each.model is not None]
     measured = sorted(accuracies, key=lambda each: each.place.layer or 0)
     if not measured:
-        return None
+        return _from_raw_features(found)
     gains, p_values = (_over(found, MAIN_CONTROL, metric) for metric in ("accuracy_gain", "p_value"))
     best = max(measured, key=lambda each: each.model.value if each.model else 0.0)
     text = _best_in_words(best, _balanced(found, best.place), len(measured) > 1)
@@ -78,17 +84,37 @@ def _with_gain(found: Sequence[Measurement], best: Measurement, control: str) ->
     return OWN_CONTROLS[control] + ("" if gain is None else f" (paired difference {with_interval(gain)})")
 
 
-def _balanced(found: Sequence[Measurement], place: Place) -> str:
+def _from_raw_features(found: Sequence[Measurement]) -> Finding | None:
+    """Answer from the prober that reads no model, which is a control itself."""
+    raw = [each for each in found if each.subject.prober == RAW and RAW in each.by_condition]
+    accuracies = [each for each in raw if each.quantity.metric == "accuracy"]
+    if not accuracies:
+        return None
+    value, balanced = with_interval(accuracies[0].by_condition[RAW]), _balanced(raw, accuracies[0].place, RAW)
+    beside = _against(accuracies[0], RAW)
+    return Finding(
+        f"{value} right{balanced} {under(RAW)}{beside}; no model is read, so this is a control itself.", "measured"
+    )
+
+
+def _balanced(found: Sequence[Measurement], place: Place, condition: str = MODEL) -> str:
     """Return the balanced accuracy at ``place`` in brackets, empty where there is none."""
     balanced = [each for each in found if (each.quantity.metric, each.place) == ("balanced_accuracy", place)]
-    return f" (balanced {model_value(balanced[0])})" if balanced and balanced[0].model is not None else ""
+    record = balanced[0].by_condition.get(condition) if balanced else None
+    return "" if record is None else f" (balanced {with_interval(record)})"
 
 
 def _best_in_words(best: Measurement, balanced: str, is_of_many: bool) -> str:
     layer = "" if best.place.layer is None else f" in {layers_in_words([best.place.layer])}"
-    others = [f"{with_interval(record)} {under(name)}" for name, record in best.by_condition.items() if name != "model"]
-    against = f", against {', '.join(others)}" if others else ""
-    return f"{'At best ' if is_of_many else ''}{model_value(best)} right{balanced}{layer}{against}"
+    return f"{'At best ' if is_of_many else ''}{model_value(best)} right{balanced}{layer}{_against(best, MODEL)}"
+
+
+def _against(found: Measurement, condition: str) -> str:
+    """Return the clause of what stands beside ``condition``, empty where nothing does."""
+    others = [
+        f"{with_interval(record)} {under(name)}" for name, record in found.by_condition.items() if name != condition
+    ]
+    return f", against {', '.join(others)}" if others else ""
 
 
 def _layers_above(standings: Mapping[int | None, Standing]) -> str:

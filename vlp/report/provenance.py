@@ -9,6 +9,9 @@ from typing import Any
 
 from vlp.report.reading import Cell, Training
 
+MOST = 1e18
+"""Numbers from here on are no time and no size."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -66,7 +69,7 @@ def _plain(value: Any) -> str:
 
 
 def _number(as_words: Callable[[float], str]) -> Callable[[Any], str]:
-    return lambda value: as_words(value) if isinstance(value, int | float) else _plain(value)
+    return lambda value: as_words(value) if isinstance(value, int | float) and 0 <= value < MOST else _plain(value)
 
 
 def _listed(value: Any) -> str:

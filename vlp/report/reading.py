@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report is made from."""
+    """All that a report is made from.
+
+    Args:
+        cells: with the rows of each; of rows that stand in several, the first has them.
+        trainings: with what was logged.
+        problems: what could not be read, a sentence a file that names it; the rest is here.
+        empty: tables without a row.
+    """
 
     cells: tuple[Cell, ...]
     trainings: tuple[Training, ...]
+    problems: tuple[str, ...] = ()
+    empty: tuple[Path, ...] = ()
 
     @property
     def runs(self) -> tuple[Training | Cell, ...]:
@@ -72,32 +82,44 @@ class Findings:
 def collect(folders: Sequence[Path]) -> Findings:
     """Read every run below ``folders``, following links, each folder once however often it is linked.
 
+    A file that cannot be read as what its name says is told in the findings, and the rest is read.
+
     Raises:
         FileNotFoundError: if a folder does not exist.
         NotADirectoryError: if it is a file.
-        ValueError: if it holds no results, or a file in it cannot be read as what its name says.
+        ValueError: if it holds no results, or nothing of what it holds can be read.
     """
     seen: set[Path] = set()
     cells: list[Cell] = []
     trainings: list[Training] = []
+    problems: list[str] = []
     for folder in folders:
         homes = list(_run_folders(_checked(folder)))
         if not homes:
             raise ValueError(_nothing_there(folder))
         new = [home for home in homes if home.resolve() not in seen]
         seen.update(home.resolve() for home in new)
-        trainings += [_training(home) for home in new if not (home / RESULTS_FILE).exists()]
-        cells += _cells([home for home in new if (home / RESULTS_FILE).exists()])
-    return Findings(tuple(_without_repeats(cells)), tuple(trainings))
+        for home in new:
+            if not (home / RESULTS_FILE).exists():
+                with _told(problems):
+                    trainings.append(Training(home, read_history(home / METRICS_FILE), _run(home, problems)))
+        for home in _cells_first([home for home in new if (home / RESULTS_FILE).exists()]):
+            with _told(problems):
+                cells.append(Cell(home, _rows(home / RESULTS_FILE), _run(home.resolve(), problems)))
+    if problems and not cells and not trainings:
+        raise ValueError("; ".join(problems))
+    empty = tuple(cell.path / RESULTS_FILE for cell in cells if not cell.records)
+    return Findings(tuple(_without_repeats(cells)), tuple(trainings), tuple(problems), empty)
 
 
 def read_history(path: Path) -> dict[str, Series]:
     """Return what `metrics.csv` logged, by column. A step that a resumed run logged twice counts once, as it was last.
 
     Raises:
-        ValueError: if there is no column ``step``, or a value is not a number; names file, line and column.
+        ValueError: if it is no CSV file in UTF-8, there is no column ``step``, or a value is not a number; names file,
+            line and column.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with _named(path), path.open(newline="", encoding="utf-8") as file:
         lines = csv.DictReader(file)
         columns = list(lines.fieldnames or ())
         if "step" not in columns:
@@ -123,7 +145,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, {error}") from error
     check_tree(run, str(path))
@@ -158,16 +180,45 @@ def _run_folders(folder: Path) -> Iterator[Path]:
         visited.add(real)
 
 
-def _training(home: Path) -> Training:
-    return Training(home, read_history(home / METRICS_FILE), read_run(home))
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was that is no UTF-8, or no CSV file."""
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: expected a CSV file in UTF-8, {error}") from error
 
 
-def _cells(homes: Sequence[Path]) -> list[Cell]:
-    """Read cells before the tables that gather them, of which only rows that stand in no cell are kept."""
-    reals = [home.resolve() for home in homes]
-    is_table = [any(home != other and home in other.parents for other in homes) for home in homes]
-    order = sorted(range(len(homes)), key=lambda index: is_table[index])
-    return [Cell(homes[i], tuple(read_results(homes[i] / RESULTS_FILE)), read_run(reals[i])) for i in order]
+@contextmanager
+def _told(problems: list[str]) -> Iterator[None]:
+    """Add to ``problems`` what cannot be read, and go on."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        problems.append(str(error))
+
+
+def _rows(path: Path) -> tuple[Record, ...]:
+    with _named(path):
+        return tuple(read_results(path))
+
+
+def _run(home: Path, problems: list[str]) -> dict[str, Any]:
+    """Return `run.json` of ``home``, empty where it cannot be read."""
+    try:
+        return read_run(home)
+    except (OSError, ValueError) as error:
+        problems.append(str(error))
+        return {}
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"found {word}")
+
+
+def _cells_first(homes: Sequence[Path]) -> list[Path]:
+    """Put cells before the tables that gather them, of which only rows that stand in no cell are kept."""
+    return sorted(homes, key=lambda home: any(home != other and home in other.parents for other in homes))
 
 
 def _without_repeats(cells: Sequence[Cell]) -> Iterator[Cell]:

@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from vlp.report.comparing import Measurement, conditions_of, measurements, place_name
+from vlp.report.comparing import (
+    CONDITION_TITLES,
+    EXACT,
+    MODEL,
+    Measurement,
+    conditions_of,
+    measurements,
+    place_name,
+    subject_of,
+)
 from vlp.report.measures import measure
+from vlp.report.probers import MISMATCHED, RAW
 from vlp.report.questions import QUESTIONS
 from vlp.report.wording import MAIN_CONTROL, Finding, describe, expected_standing
 from vlp.results import Record, Subject
 
 _LINKS = ("chance", "majority", MAIN_CONTROL, "phrase_only", "region_only")
-_RELATIONS = ("chance", "majority", MAIN_CONTROL, "mismatched", "visual_features")
+_RELATIONS = ("chance", "majority", MAIN_CONTROL, MISMATCHED, RAW)
 
 REQUIRED_CONTROLS = {
     ("nmi", "nmi"): (MAIN_CONTROL, "shuffled"),
@@ -55,6 +65,12 @@ class Answer:
     def conditions(self) -> list[str]:
         """Return the conditions of the evidence, the model's first."""
         return conditions_of(self.evidence)
+
+
+def unanswered(records: Sequence[Record], answers: Iterable[Answer]) -> list[Subject]:
+    """Return the subjects of ``records`` that no answer is about."""
+    told = {each.subject for answer in answers for each in answer.evidence}
+    return [subject for subject in dict.fromkeys(map(subject_of, records)) if subject not in told]
 
 
 def whose(answer: Answer) -> Subject:
@@ -104,22 +120,32 @@ def _answer(question: str, finding: Finding, group: Sequence[Measurement]) -> An
 
 
 def missing_controls(found: Sequence[Measurement]) -> tuple[str, ...]:
-    """Return the controls that ``found`` should have and has not.
+    """Return the controls that ``found`` should have and has not; ``model`` where there are controls alone.
 
-    None for random weights, which are a control, and for a probe whose conditions are all its own.
+    A probe whose conditions are all its own needs none. Random weights are a control: they need the others.
     """
-    if found[0].subject.weights == "random" or all(each.model is None for each in found):
+    has_model = any(each.model is not None for each in found)
+    if not has_model and any(name not in CONDITION_TITLES for each in found for name in each.by_condition):
         return ()
-    missing = [name for each in found for name in _required(each) if name not in each.by_condition]
-    return tuple(dict.fromkeys(missing))
+    is_raw = not has_model and all(each.subject.prober == RAW for each in found)
+    met = (
+        {MAIN_CONTROL} if found[0].subject.weights == "random" else {MAIN_CONTROL, MISMATCHED, RAW} if is_raw else set()
+    )
+    required = [name for each in found for name in _required(each, found) if name not in each.by_condition]
+    return tuple(
+        dict.fromkeys([*([] if has_model or is_raw else [MODEL]), *(name for name in required if name not in met)])
+    )
 
 
-def _required(found: Measurement) -> tuple[str, ...]:
-    quantity = found.quantity
-    if quantity.metric in DIFFERENCES:
-        return ()
-    of_all_items = () if quantity.label else REQUIRED_CONTROLS.get((found.subject.probe, quantity.metric), ())
-    return of_all_items or (MAIN_CONTROL,)
+def _required(found: Measurement, group: Sequence[Measurement]) -> tuple[str, ...]:
+    """Return the controls that ``found`` needs: those of the accuracy where a listed probe has other numbers alone."""
+    quantity, probe = found.quantity, found.subject.probe
+    if quantity.label:
+        return (MAIN_CONTROL,)
+    listed = REQUIRED_CONTROLS.get((probe, quantity.metric))
+    if listed is None and not any(each.quantity.metric == "accuracy" for each in group):
+        listed = REQUIRED_CONTROLS.get((probe, "accuracy"))
+    return listed or (() if quantity.metric in DIFFERENCES else (MAIN_CONTROL,))
 
 
 def _plain_question(found: Measurement) -> str:
@@ -140,14 +166,15 @@ def _groups(found: Iterable[Measurement], by_quantity: bool) -> list[list[Measur
 
 
 def _worth_a_line(found: Sequence[Measurement]) -> list[Measurement]:
-    """Leave out labelled quantities of a metric that has many, and a prober's: they stand in the tables."""
+    """Leave to the tables labelled quantities of a metric that has many, a prober's, and baselines without a number."""
     kinds: dict[tuple[Subject, str], set[object]] = {}
     for each in found:
         kinds.setdefault((each.subject, each.quantity.metric), set()).add(each.quantity)
     few = {key for key, quantities in kinds.items() if len(quantities) <= MAX_QUANTITIES}
     plain = [each for each in found if not each.quantity.label and not each.quantity.parameter]
     told = [each for each in found if (each.subject, each.quantity.metric) in few or each in plain]
-    return [each for each in told if not (each.subject.prober and each.quantity.label)]
+    asked = [each for each in told if not (each.subject.prober and each.quantity.label)]
+    return [each for each in asked if not EXACT.issuperset(each.by_condition)]
 
 
 def _without_probe(subject: Subject) -> tuple[str, ...]:
