@@ -63,6 +63,8 @@ def test_without_a_cache_nothing_is_kept_and_the_table_is_the_same(command: Comm
             "probe vri stops its fits where split val is answered best, which makes its accuracy there too high, so it "
             "cannot report on dataset.split=val; give dataset.split=test or another that is neither",
         ),
+        (("probe=vcd", "probe.resamples=999"), "probe.resamples=999: expected a whole number from 1,000"),
+        (("probe=vri", "probe.n_relations=0"), "probe.n_relations=0: expected a whole number from 1"),
         (("probe=nmi", "prober=attention"), "probe nmi trains no prober, but prober=attention was chosen"),
         (("probe=vcd", "~prober"), NO_PROBER),
         (("probe=vcd", "probe.prober=null"), NO_PROBER),

@@ -65,6 +65,11 @@ def test_a_limit_draws_samples_by_the_seed_alone():
     assert drawn[0] == sorted(set(drawn[0])) and len(drawn[0]) == 10
 
 
+def test_a_split_without_a_sample_is_named():
+    with pytest.raises(ValueError, match=r"^dataset listed split=val has no sample$"):
+        read_links(Listed([], "val"), coreference_links, None, seed=0)
+
+
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 0), (2, 1)])
 def test_loading_changes_no_pair(batch_size: int, num_workers: int):
     dataset = Listed([people(str(number)) for number in range(5)])

@@ -140,6 +140,11 @@ def test_caps_hold_by_annotation_then_by_type():
     }
 
 
+def test_without_a_limit_all_are_kept():
+    links = flat("aaaaab" + "aab", [0] * 6 + [1] * 3)
+    assert len(capped(links, ("a", "b"), None, None, seed=0)) == len(links)
+
+
 def test_rare_predicates_are_left_out_and_counted():
     kept = capped(flat("aab"), ("a",), 5, 100, seed=0)
     assert kept.kinds == ("a", "a")

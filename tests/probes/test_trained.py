@@ -18,11 +18,12 @@ from tests.probes.pairs import Listed, phrase, regions, relation, sample, thing
 from tests.probes.subjects import TOKENIZER, encoder
 from vlp.configs import instantiate, option_names, read_option
 from vlp.data.sample import ANNOTATIONS, Batch, Sample
+from vlp.metrics.resampling import ClusteredBootstrap
 from vlp.models import VLEncoder
 from vlp.models.observation import Observer, Site
 from vlp.probes.activations import ActivationCache
 from vlp.probes.probers import AttentionProber, EmbeddingProber, FitSettings, VisualFeaturesProber
-from vlp.probes.trained import ProbeData, TrainedProbe
+from vlp.probes.trained import LEAST_RESAMPLES, ProbeData, TrainedProbe
 from vlp.results import FRACTIONS, Row, Subject, read_results, write_results
 
 PROBES = [name for name in option_names("probe") if "prober" in read_option("probe", name)]
@@ -207,6 +208,28 @@ def test_a_kept_activation_gives_the_same_table(tmp_path: Path):
     on_disk, in_memory = ActivationCache(tmp_path), ActivationCache()
     tables = [measured(probe("vcd"), cache, (12, 8, 8)).rows() for cache in (on_disk, on_disk, in_memory)]
     assert tables[0] == tables[1] == tables[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "least"),
+    [
+        *(("vcd", f"max_{part}_samples", value, "1") for part in ("train", "val", "test") for value in (0, -3)),
+        *(("vcc", "resamples", value, "1,000") for value in (LEAST_RESAMPLES - 1, None)),
+        *(("vri", name, 0, "1") for name in ("n_relations", "max_per_annotation", "max_pairs_per_type")),
+    ],
+)
+def test_an_option_that_leaves_nothing_is_refused_by_name(name: str, option: str, value: int | None, least: str):
+    with pytest.raises(ValueError, match=rf"^probe\.{option}={value}: expected a whole number from {least}$"):
+        probe(name, **{option: value})
+    assert ClusteredBootstrap(["a", "b"], LEAST_RESAMPLES).num_resamples == LEAST_RESAMPLES
+
+
+def test_test_items_of_a_single_image_are_refused_before_a_model_runs():
+    made = probe("vcd")
+    made.encoder.register_forward_hook(lambda *_: pytest.fail("read first"))
+    message = "dataset listed split=test: all 4 items are of image2000, which says nothing of other images; expected 2"
+    with pytest.raises(ValueError, match=f"^{message} "):
+        measured(made, sizes=(8, 8, 1))
 
 
 def test_to_report_on_the_split_that_stops_is_refused():

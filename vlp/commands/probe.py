@@ -69,7 +69,7 @@ def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
     dataset = build_dataset(config["dataset"])
     require(dataset, needs_of(factory), config["run"]["probe"])
     if isinstance(factory.func, type) and issubclass(factory.func, TrainedProbe):
-        check_trained(config, factory.func, factory.keywords["prober"])
+        check_trained(config, factory.func, factory.keywords)
         if joins_another():
             return  # one process reads activations and fits probers; more devices are for more cells
     weights = ready_weights(plan.weights)
@@ -96,14 +96,17 @@ def needs_of(factory: partial[Probe]) -> frozenset[str]:
     return frozenset() if parameter is None or parameter.default is parameter.empty else frozenset(parameter.default)
 
 
-def check_trained(config: Config, kind: type[TrainedProbe], prober: Any) -> None:
-    """Refuse a prober that the probe has nothing for, and to report on what the prober is trained on or stopped by.
+def check_trained(config: Config, kind: type[TrainedProbe], options: Mapping[str, Any]) -> None:
+    """Refuse a prober that the probe has nothing for, options that are too small, and some splits.
+
+    Those are what the prober is trained on or stopped by, which is not to be reported on.
 
     Raises:
-        ValueError: naming probe and prober, or probe and split and what to give.
+        ValueError: naming probe and prober, the option, or probe and split and what to give.
     """
     probe, split = config["run"]["probe"], config["dataset"]["split"]
-    kind.check_prober(prober, probe)
+    kind.check_prober(options["prober"], probe)
+    kind.check_options(options)
     why = {
         TRAIN: "trains on split train",
         "all": "trains on split train",

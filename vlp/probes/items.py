@@ -172,7 +172,12 @@ def read_links(
     """Return the pairs of the samples of ``dataset``, in their order, or of ``limit`` of them drawn at random.
 
     What is random about a sample depends on (seed, index) alone.
+
+    Raises:
+        ValueError: if there is no sample.
     """
+    if not len(dataset):
+        raise ValueError(f"dataset {dataset.name} split={dataset.split} has no sample")
     indices = chosen_samples(len(dataset), limit, seed)
     reader = whole_batches(_Reading(dataset, read, seed), _These(indices, batch_size), num_workers)
     parts = [part for batch in reader for part in batch]

@@ -60,11 +60,12 @@ def normalised(predicate: str) -> str:
     return " ".join(predicate.lower().split())
 
 
-def capped(links: Links, classes: tuple[str, ...], most_in_one: int, most: int, seed: int) -> Links:
+def capped(links: Links, classes: tuple[str, ...], most_in_one: int | None, most: int | None, seed: int) -> Links:
     """Return ``links`` with their related pairs limited, and unrelated ones only where there is as much to compare.
 
     First those of ``classes`` are kept, then at most ``most_in_one`` of a class in a sample, then at most ``most`` of a
-    class, drawn by ``seed``. Of the related and unrelated pairs of a sample ``asks`` is then true for equally many.
+    class, drawn by ``seed`` (None: all of them). Of the related and unrelated pairs of a sample ``asks`` is then true
+    for equally many.
     """
     kind = numbered(links.kinds, classes)
     order = np.random.default_rng(seed).permutation(len(links))
@@ -72,7 +73,7 @@ def capped(links: Links, classes: tuple[str, ...], most_in_one: int, most: int, 
     skipped[RARE] = int((links.is_linked & (kind < 0)).sum())
     for groups, limit, reason in (((links.sample, kind), most_in_one, MANY_IN_ONE), ((kind,), most, MANY)):
         fits = np.zeros(len(links), dtype=bool)
-        fits[kept] = first_of_each([key[kept] for key in groups], limit, order[kept])
+        fits[kept] = limit is None or first_of_each([key[kept] for key in groups], limit, order[kept])
         skipped[reason] = int((kept & ~fits).sum())
         kept = fits
     asked = _balanced(links.sample, kept, ~links.is_linked, order)

@@ -18,6 +18,7 @@ from vlp.probes.trained import TRAIN, Task, TrainedProbe, checked_question
 
 QUESTIONS = ("related", "predicate")
 CLASSES = ("unrelated", "related")
+OWN_LIMITS = ("n_relations", "max_per_annotation", "max_pairs_per_type")
 
 
 class RelationProbe(TrainedProbe):
@@ -32,14 +33,15 @@ class RelationProbe(TrainedProbe):
         encoder, control, prober, max_train_samples, max_val_samples, max_test_samples, resamples, with_length, seed,
             needs: see `TrainedProbe`.
         question: ``related`` or ``predicate``.
-        n_relations: how many predicates count, the most frequent in training.
-        max_per_annotation: relations of one predicate taken from one annotation.
-        max_pairs_per_type: relations of one predicate taken in all.
+        n_relations: how many predicates count, the most frequent in training; None for all.
+        max_per_annotation: relations of one predicate taken from one annotation; None for all.
+        max_pairs_per_type: relations of one predicate taken in all; None for all.
 
     Raises:
-        ValueError: if there is no such question, or the model has no stream of regions.
+        ValueError: if there is no such question, an option is too small, or the model has no stream of regions.
     """
 
+    at_most = (*TrainedProbe.at_most, *OWN_LIMITS)
     takes = ("attention", "states", "features")
 
     def __init__(
@@ -48,9 +50,9 @@ class RelationProbe(TrainedProbe):
         control: VLEncoder,
         prober: ProberFactory,
         question: str,
-        n_relations: int,
-        max_per_annotation: int,
-        max_pairs_per_type: int,
+        n_relations: int | None,
+        max_per_annotation: int | None,
+        max_pairs_per_type: int | None,
         max_train_samples: int | None,
         max_val_samples: int | None,
         max_test_samples: int | None,
@@ -64,6 +66,7 @@ class RelationProbe(TrainedProbe):
         self.question = checked_question(question, QUESTIONS)
         self.n_relations = n_relations
         self.max_per_annotation, self.max_pairs_per_type = max_per_annotation, max_pairs_per_type
+        self.check_options({name: getattr(self, name) for name in OWN_LIMITS})
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 TRAIN, VAL, TEST = "train", "val", "test"
 """Parts of the work; the split reported on need not be called ``test``."""
 
+LEAST_RESAMPLES = 1000
+"""What `ClusteredBootstrap` takes at the least."""
 
 MISMATCHED, RAW = "mismatched", "visual_features"
 
@@ -115,7 +117,13 @@ class TrainedProbe(Probe):
         max_train_samples, max_val_samples, max_test_samples: samples looked at, drawn at random; None for all.
         resamples: of the bootstrap.
         with_length: whether description lengths are measured, which takes as long as everything else.
+
+    Raises:
+        ValueError: if an option is too small, or the model has no place that the probe looks at.
     """
+
+    at_most: ClassVar[tuple[str, ...]] = ("max_train_samples", "max_val_samples", "max_test_samples")
+    """Options that limit something: a whole number from 1, or None for no limit."""
 
     takes: ClassVar[tuple[str, ...]] = ("attention", "states")
     """What a prober may read (`Prober.reads`)."""
@@ -136,6 +144,8 @@ class TrainedProbe(Probe):
         super().__init__(encoder, control, seed, needs)
         self.prober = prober
         self.limits = {TRAIN: max_train_samples, VAL: max_val_samples, TEST: max_test_samples}
+        limits = {f"max_{part}_samples": limit for part, limit in self.limits.items()}
+        self.check_options({**limits, "resamples": resamples})
         self.resamples, self.with_length = resamples, with_length
         self.sites = self.sites_of(encoder)
 
@@ -149,6 +159,19 @@ class TrainedProbe(Probe):
         reads = prober_class(prober).reads
         if reads not in cls.takes:
             raise ValueError(f"probe {probe} has no {reads} of pairs for a prober; it has {', '.join(cls.takes)}")
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse limits that leave nothing, and too few resamples; an option that is not among ``options`` is left.
+
+        Raises:
+            ValueError: naming option, value and what is expected.
+        """
+        for name in cls.at_most:
+            if options.get(name) is not None:
+                _check_whole(name, options[name], 1)
+        if "resamples" in options:
+            _check_whole("resamples", options["resamples"], LEAST_RESAMPLES)
 
     def sites_of(self, encoder: VLEncoder) -> PairSites:
         """Return where pairs are looked at.
@@ -184,7 +207,8 @@ class TrainedProbe(Probe):
         """Read activations with ``trainer`` where they are not kept yet, fit every condition, and make rows of it.
 
         Raises:
-            ValueError: if two parts are of one split, a part has no item, or a phrase no word piece.
+            ValueError: if two parts are of one split, a part has no item, a phrase no word piece, or all test items are
+                of one image.
         """
         _check_splits(data.datasets)
         items = self._items(data)
@@ -214,6 +238,10 @@ class TrainedProbe(Probe):
         for part, made in items.items():
             left_out = "".join(f"; {count} {reason}" for reason, count in made.skipped.items())
             log.info("%s: %d items of %d samples%s", part, len(made), len(made.pairs.samples), left_out)
+        if len(set(items[TEST].group)) < 2:
+            where = f"dataset {data.datasets[TEST].name} split={data.datasets[TEST].split}"
+            found = f"all {len(items[TEST])} items are of {items[TEST].group[0]}"
+            raise ValueError(f"{where}: {found}, which says nothing of other images; expected 2 (max_test_samples)")
         return items
 
     def _activations(
@@ -303,6 +331,11 @@ class TrainedProbe(Probe):
         inputs = {part: read.features for part, read in kept.items() if read.features is not None}
         prober = partial(VisualFeaturesProber, rank=self.encoder.width, **fitting_of(self.prober))
         return Task(RAW, prober, inputs)
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"probe.{name}={value}: expected a whole number from {least:,}")
 
 
 def _check_splits(datasets: Mapping[str, VLDataset]) -> None:
