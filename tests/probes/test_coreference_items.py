@@ -55,7 +55,7 @@ def test_without_another_chain_a_region_apart_from_all_boxes_is_taken_and_counte
     for seed in range(5):
         links = links_of(man("top left"), found=regions("top left", "top left, a little off", "middle"), seed=seed)
         assert described(links)[1] == ("a man", 2, False, True)
-        assert links.skipped == Counter({"unlinked region of no chain of the caption": 1})
+        assert (links.skipped, links.unasked) == (Counter(), Counter({"unlinked region of no chain of the caption": 1}))
 
 
 def test_a_gold_region_of_no_chain_is_never_the_other():
@@ -66,7 +66,8 @@ def test_a_gold_region_of_no_chain_is_never_the_other():
 def test_a_link_without_any_other_region_is_asked_for_its_type_alone():
     links = links_of(man("top left"), found=regions("top left"))
     assert described(links) == [("a man", 0, True, False)]
-    assert links.skipped == Counter({"link without an unlinked region": 1})
+    assert (links.skipped, links.unasked) == (Counter(), Counter({"link without an unlinked region": 1}))
+    assert links.asking().skipped == links.unasked
 
 
 def test_a_region_that_two_chains_share_is_no_negative_of_either():

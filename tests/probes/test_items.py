@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,8 @@ def test_items_are_asked_pairs_with_a_known_answer():
     few = ask(("people", "vehicles"))["test"]
     assert few.label.tolist() == [0, 0]
     assert few.skipped == Counter({"pair of a class that training lacks": 2})
+    links["test"] = replace(links["test"], kinds=("people", "", "animals", "") * 2)
+    assert ask(kinds)["test"].skipped == Counter({"pair without a class": 2})
 
 
 def test_too_few_classes_and_no_items_are_named():

@@ -136,8 +136,8 @@ def test_caps_hold_by_annotation_then_by_type():
     assert kept.skipped == {
         "relation beyond those of one type of an annotation": 3,
         "relation beyond those of one type": 1,
-        "relation without an unrelated pair in its annotation": 5,
     }
+    assert kept.unasked == {"relation without an unrelated pair in its annotation": 5}
 
 
 def test_without_a_limit_all_are_kept():
@@ -157,7 +157,20 @@ def test_a_question_is_asked_of_equally_many_related_and_unrelated_pairs_of_a_sa
     asked = Counter(zip(kept.sample[kept.asks].tolist(), kept.is_linked[kept.asks].tolist(), strict=True))
     assert asked == {(0, True): 3, (0, False): 3, (1, True): 1, (1, False): 1}
     assert kept.is_linked.sum() == 6  # of the third sample the relations are kept, for their class
-    assert kept.skipped == {"relation without an unrelated pair in its annotation": 2}
+    assert (kept.skipped, kept.unasked) == ({}, {"relation without an unrelated pair in its annotation": 2})
+
+
+def test_whether_two_regions_are_related_is_asked_once_however_many_predicates_say_so():
+    links = links_of(relation(MAN, "on", DOG), relation(MAN, "holds", DOG), relation(DOG, "near", TREE))
+    first_of = set()
+    for seed in range(20):
+        kept = capped(links, ("holds", "near", "on"), 5, 100, seed)
+        assert Counter(kept.kinds)["on"] == Counter(kept.kinds)["holds"] == 1  # both are known, for their class
+        asked = [row for row, asks in zip(described(kept), kept.asks, strict=True) if asks]
+        assert sorted(row[:2] for row in asked) == [(0, 1), (0, 2), (1, 2), (2, 0)]
+        assert kept.unasked == {"relation of a pair that another predicate relates as well": 1}
+        first_of |= {row[2] for row in asked if row[:2] == (0, 1)}
+    assert first_of == {"on", "holds"}
 
 
 def test_what_is_drawn_depends_on_the_seed():

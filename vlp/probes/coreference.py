@@ -67,7 +67,8 @@ class CoreferenceProbe(TrainedProbe):
     def items(self, links: Mapping[str, Links], datasets: Mapping[str, VLDataset]) -> dict[str, PairItems]:
         """Return the items of every part."""
         if self.question == "linked":
-            return items_of(links, datasets, lambda part: part.asks, lambda part: part.is_linked.astype(int), CLASSES)
+            asking = {part: each.asking() for part, each in links.items()}
+            return items_of(asking, datasets, lambda part: part.asks, lambda part: part.is_linked.astype(int), CLASSES)
         kinds = linked_kinds(links["train"])
         return items_of(links, datasets, lambda part: part.is_linked, lambda part: numbered(part.kinds, kinds), kinds)
 

@@ -38,8 +38,8 @@ def coreference_links(sample: Sample, generator: np.random.Generator) -> Links:
     skipped[NO_REGION] += found.num_lost
     negative, is_foreign = found.unlinked(generator)
     has_negative = negative >= 0
-    skipped[NO_NEGATIVE] += int((~has_negative).sum())
-    skipped[FROM_DETECTED] += int((has_negative & ~is_foreign).sum())
+    unasked = Counter({NO_NEGATIVE: int((~has_negative).sum())})
+    unasked[FROM_DETECTED] = int((has_negative & ~is_foreign).sum())
     second = np.concatenate([found.region, negative[has_negative]])
     phrase = np.concatenate([found.phrase, found.phrase[has_negative]])
     spans = np.array([(p.start, p.end) for p in phrases], dtype=np.int64)
@@ -53,6 +53,7 @@ def coreference_links(sample: Sample, generator: np.random.Generator) -> Links:
         types=tuple(_looks(phrases[at], regions, region) for at, region in zip(phrase, second, strict=True)),
         sample=np.zeros(len(second), dtype=np.int64),
         skipped=+skipped,
+        unasked=+unasked,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ IOU = 0.5
 """A detected region stands for a box from this intersection over union on (reference, section 5)."""
 
 UNSEEN = "pair of a class that training lacks"
+NAMELESS = "pair without a class"
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -48,7 +49,8 @@ class Links:
         kinds: of each pair, the class of its link; empty where it has none.
         types: of each pair, what it looks like whatever its label is: for the control task.
         sample: (M,) index into the data set; 0 in the pairs of one sample alone.
-        skipped: what was left out, or is unlike the rest, by reason.
+        skipped: what was left out by reason, whatever is asked.
+        unasked: what else the question if two belong together leaves out, or what it has that is unlike the rest.
     """
 
     first: Ints
@@ -59,6 +61,7 @@ class Links:
     types: tuple[str, ...]
     sample: Ints
     skipped: Counter[str]
+    unasked: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         """Return the number of pairs M."""
@@ -77,10 +80,11 @@ class Links:
             types=tuple(kind for part in links for kind in part.types),
             sample=np.repeat([index for index, _ in parts], [len(part) for part in links]),
             skipped=sum((part.skipped for part in links), Counter()),
+            unasked=sum((part.unasked for part in links), Counter()),
         )
 
     def only(self, kept: Bools, skipped: Counter[str] | None = None) -> Links:
-        """Return the pairs that are ``kept``."""
+        """Return the pairs that are ``kept``; ``skipped`` says why others are not."""
         rows = kept.nonzero()[0].tolist()
         return Links(
             self.first[kept],
@@ -91,7 +95,12 @@ class Links:
             tuple(self.types[row] for row in rows),
             self.sample[kept],
             self.skipped + (skipped or Counter()),
+            self.unasked,
         )
+
+    def asking(self) -> Links:
+        """Return the pairs for the question if two belong together: what it leaves out counts as skipped."""
+        return replace(self, skipped=self.skipped + self.unasked, unasked=Counter())
 
 
 @dataclass(frozen=True)
@@ -250,7 +259,7 @@ def items_of(
         links: the pairs of every split.
         datasets: where they are from.
         asked: which of the pairs (M,) are asked about.
-        label: the true answer of each pair (M,), -1 where it is none of ``classes``: these are left out.
+        label: the true answer of each pair (M,), -1 where it is none of ``classes``: these are left out and counted.
         classes: the answers there are.
 
     Raises:
@@ -265,7 +274,8 @@ def items_of(
         answer = label(part)
         is_asked = asked(part)
         kept = is_asked & (answer >= 0)
-        skipped = part.skipped + Counter({UNSEEN: int((is_asked & ~kept).sum())})
+        lost = [NAMELESS if not part.kinds[row] else UNSEEN for row in (is_asked & ~kept).nonzero()[0]]
+        skipped = part.skipped + Counter(lost)
         rows = torch.from_numpy(kept.nonzero()[0])
         if not len(rows):
             left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "nothing"

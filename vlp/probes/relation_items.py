@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ RARE = "relation of another predicate than the most frequent"
 MANY_IN_ONE = "relation beyond those of one type of an annotation"
 MANY = "relation beyond those of one type"
 NO_NEGATIVE = "relation without an unrelated pair in its annotation"
+AGAIN = "relation of a pair that another predicate relates as well"
 
 
 def relation_links(sample: Sample, generator: np.random.Generator) -> Links:
@@ -65,7 +67,7 @@ def capped(links: Links, classes: tuple[str, ...], most_in_one: int | None, most
 
     First those of ``classes`` are kept, then at most ``most_in_one`` of a class in a sample, then at most ``most`` of a
     class, drawn by ``seed`` (None: all of them). Of the related and unrelated pairs of a sample ``asks`` is then true
-    for equally many.
+    for equally many, and for no two regions twice.
     """
     kind = numbered(links.kinds, classes)
     order = np.random.default_rng(seed).permutation(len(links))
@@ -76,11 +78,12 @@ def capped(links: Links, classes: tuple[str, ...], most_in_one: int | None, most
         fits[kept] = limit is None or first_of_each([key[kept] for key in groups], limit, order[kept])
         skipped[reason] = int((kept & ~fits).sum())
         kept = fits
-    asked = _balanced(links.sample, kept, ~links.is_linked, order)
-    skipped[NO_NEGATIVE] = int((kept & ~asked).sum())
+    once = np.zeros(len(links), dtype=bool)
+    once[kept] = first_of_each([key[kept] for key in (links.sample, links.first, links.second)], 1, order[kept])
+    asked = _balanced(links.sample, once, ~links.is_linked, order)
+    unasked = Counter({AGAIN: int((kept & ~once).sum()), NO_NEGATIVE: int((once & ~asked).sum())})
     remaining = links.only(kept | asked, +skipped)
-    remaining.asks[:] = asked[kept | asked]
-    return remaining
+    return replace(remaining, asks=asked[kept | asked], unasked=remaining.unasked + unasked)
 
 
 def _balanced(sample: Ints, positive: Bools, negative: Bools, order: Ints) -> Bools:

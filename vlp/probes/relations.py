@@ -87,7 +87,8 @@ class RelationProbe(TrainedProbe):
         limits = self.max_per_annotation, self.max_pairs_per_type
         kept = {part: capped(each, predicates, *limits, self.seed) for part, each in links.items()}
         if self.question == "related":
-            return items_of(kept, datasets, lambda part: part.asks, lambda part: part.is_linked.astype(int), CLASSES)
+            asking = {part: each.asking() for part, each in kept.items()}
+            return items_of(asking, datasets, lambda part: part.asks, lambda part: part.is_linked.astype(int), CLASSES)
         return items_of(
             kept, datasets, lambda part: part.is_linked, lambda part: numbered(part.kinds, predicates), predicates
         )
