@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.probes.pairs import Listed, boxes, phrase, regions, sample
+from tests.probes.subjects import TOKENIZER
 from vlp.probes.coreference_items import coreference_links
 from vlp.probes.items import (
     Links,
@@ -21,6 +22,7 @@ from vlp.probes.items import (
     items_of,
     numbered,
     read_links,
+    readable,
     regions_of,
 )
 
@@ -64,6 +66,26 @@ def test_a_limit_draws_samples_by_the_seed_alone():
     drawn = [chosen_samples(1000, 10, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn[0] == sorted(set(drawn[0])) and len(drawn[0]) == 10
+
+
+def test_pairs_whose_phrase_has_no_word_piece_are_left_out_and_counted():
+    caption = "a man \u200b and a dog"
+    blank = phrase(caption, "\u200b", "3", "bottom left")
+    parts = {"phrases": (*people("a").phrases[:1], blank), "regions": regions("top left", "top right", "bottom left")}
+    made = replace(sample(caption, "a"), **parts)
+    links = coreference_links(made, np.random.default_rng(0))
+    kept = readable(links, made, TOKENIZER, 24)
+    spans = Counter(caption[start:end] for start, end in kept.first.tolist())
+    assert (len(links), spans) == (4, Counter({"a man": 2}))
+    assert kept.skipped == Counter({"pair whose phrase has no word piece": 2})
+
+
+def test_pairs_of_a_caption_that_the_model_cannot_read_whole_are_left_out_and_counted():
+    made = people("a")
+    links = coreference_links(made, np.random.default_rng(0))
+    assert readable(links, made, TOKENIZER, 7).skipped == Counter()  # five words between [CLS] and [SEP]
+    cut = readable(links, made, TOKENIZER, 6)
+    assert (len(cut), cut.skipped) == (0, Counter({"pair of a caption that is longer than the model reads": 4}))
 
 
 def test_a_split_without_a_sample_is_named():

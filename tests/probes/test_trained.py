@@ -232,6 +232,18 @@ def test_test_items_of_a_single_image_are_refused_before_a_model_runs():
         measured(made, sizes=(8, 8, 1))
 
 
+def test_what_a_model_cannot_read_is_left_out_and_the_rest_is_measured(caplog: pytest.LogCaptureFixture):
+    datasets = {part: secret_world(12, 1000 * place, part) for place, part in enumerate(("train", "val", "test"))}
+    for dataset in datasets.values():
+        dataset.samples[3] = replace(dataset.samples[3], caption=CAPTION + " and a dog" * 10)  # 38 pieces of 24
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    made = probe("vri")
+    with caplog.at_level("INFO", "vlp.probes.trained"):
+        made.measure(trainer, ProbeData(datasets, TOKENIZER, ActivationCache(), batch_size=4))
+    assert "test: 22 items of 11 samples; 5 pair of a caption that is longer than the model reads" in caplog.text
+    assert found(made.rows(), "model")[None].n == 22
+
+
 def test_to_report_on_the_split_that_stops_is_refused():
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     train, val = secret_world(8), secret_world(8, 1000, "val")

@@ -23,6 +23,7 @@ from vlp.data.dataset import VLDataset
 from vlp.data.loading import whole_batches
 from vlp.data.ordering import Place
 from vlp.data.sample import Regions, Sample
+from vlp.data.tokenisation import CaptionTokenizer
 
 # Axes: N items, M pairs, R regions, K boxes.
 
@@ -31,6 +32,8 @@ IOU = 0.5
 
 UNSEEN = "pair of a class that training lacks"
 NAMELESS = "pair without a class"
+NO_PIECE = "pair whose phrase has no word piece"
+TOO_LONG = "pair of a caption that is longer than the model reads"
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -191,6 +194,24 @@ def read_links(
     reader = whole_batches(_Reading(dataset, read, seed), _These(indices, batch_size), num_workers)
     parts = [part for batch in reader for part in batch]
     return Links.together(parts)
+
+
+def readable(links: Links, sample: Sample, tokenizer: CaptionTokenizer, max_pieces: int) -> Links:
+    """Return the pairs of ``sample`` that a model of ``max_pieces`` positions can be asked about.
+
+    Raises:
+        ValueError: naming a sample whose caption has no word piece at all.
+    """
+    if not len(links):
+        return links
+    tokens = tokenizer.encode(sample.caption, record=f"sample {sample.sample_id or sample.image_id}")
+    if len(tokens) > max_pieces:
+        return links.only(np.zeros(len(links), dtype=bool), Counter({TOO_LONG: len(links)}))
+    if links.first.ndim == 1:
+        return links
+    has_piece = {tuple(span): len(tokens.pieces(*span)) > 0 for span in links.first.tolist()}
+    kept = np.array([has_piece[tuple(span)] for span in links.first.tolist()])
+    return links.only(kept, Counter({NO_PIECE: int((~kept).sum())}))
 
 
 def chosen_samples(size: int, limit: int | None, seed: int) -> list[int]:

@@ -31,7 +31,7 @@ from vlp.probes.activations import (
     read_activations,
 )
 from vlp.probes.base import Probe
-from vlp.probes.items import Links, PairItems, read_links
+from vlp.probes.items import Links, PairItems, ReadLinks, read_links, readable
 from vlp.probes.outcomes import Outcome, Statistics
 from vlp.probes.pair_sites import PairSites, columns
 from vlp.probes.probers import Examples, OneSidedProber, Prober, VisualFeaturesProber, fit
@@ -207,8 +207,7 @@ class TrainedProbe(Probe):
         """Read activations with ``trainer`` where they are not kept yet, fit every condition, and make rows of it.
 
         Raises:
-            ValueError: if two parts are of one split, a part has no item, a phrase no word piece, or all test items are
-                of one image.
+            ValueError: if two parts are of one split, a part has no item, or all test items are of one image.
         """
         _check_splits(data.datasets)
         items = self._items(data)
@@ -230,8 +229,9 @@ class TrainedProbe(Probe):
         return tuple(fitting_of(self.prober)["fitting"].seeds)
 
     def _items(self, data: ProbeData) -> dict[str, PairItems]:
+        read = partial(_readable_links, self.read, data.tokenizer, self.encoder.max_positions)
         links = {
-            part: read_links(dataset, self.read, self.limits[part], self.seed, data.batch_size, data.num_workers)
+            part: read_links(dataset, read, self.limits[part], self.seed, data.batch_size, data.num_workers)
             for part, dataset in data.datasets.items()
         }
         items = self.items(links, data.datasets)
@@ -331,6 +331,12 @@ class TrainedProbe(Probe):
         inputs = {part: read.features for part, read in kept.items() if read.features is not None}
         prober = partial(VisualFeaturesProber, rank=self.encoder.width, **fitting_of(self.prober))
         return Task(RAW, prober, inputs)
+
+
+def _readable_links(
+    read: ReadLinks, tokenizer: CaptionTokenizer, max_pieces: int, sample: Sample, generator: np.random.Generator
+) -> Links:
+    return readable(read(sample, generator), sample, tokenizer, max_pieces)
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:
