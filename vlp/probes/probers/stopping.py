@@ -22,7 +22,8 @@ class StopGroups(pl.Callback):
     """Stops a group after ``patience`` epochs without a better validation figure; at the end each is at its best epoch.
 
     Groups that stopped leave the computation. Of epochs of equal accuracy the one of lower loss is the better. If the
-    trainer validates before it trains, the first parameters count as epoch 0.
+    trainer validates before it trains, the first parameters count as epoch 0. Figures are summed in double precision on
+    the processor, since Apple's GPUs have none.
 
     Args:
         patience: epochs, at least 1.
@@ -38,14 +39,14 @@ class StopGroups(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with nothing seen."""
         prober = _prober(pl_module)
-        self.best_epoch = torch.zeros_like(prober.groups)
-        self.waited = torch.zeros_like(prober.groups)
-        self.best = torch.full((2, prober.num_groups), -torch.inf, dtype=torch.float64, device=prober.device)
+        self.best_epoch = torch.zeros(prober.num_groups, dtype=torch.long)
+        self.waited = torch.zeros(prober.num_groups, dtype=torch.long)
+        self.best = torch.full((2, prober.num_groups), -torch.inf, dtype=torch.float64)
         self.parameters = {name: each.detach().clone() for name, each in prober.named_parameters()}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the sums of the last epoch."""
-        self.sums = torch.zeros(2, len(_prober(pl_module).groups), dtype=torch.float64, device=pl_module.device)
+        self.sums = torch.zeros(2, len(_prober(pl_module).groups), dtype=torch.float64)
 
     def on_validation_batch_end(
         self,
@@ -57,7 +58,7 @@ class StopGroups(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add a batch: how many are right, and the log-probability of all."""
-        self.sums += torch.stack([outputs[name].double().sum(1) for name in ("correct", "log_prob")])
+        self.sums += torch.stack([outputs[name].cpu().double().sum(1) for name in ("correct", "log_prob")])
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the first parameters."""
@@ -67,24 +68,25 @@ class StopGroups(pl.Callback):
         """Keep the groups that got better, and go on with those that did not stop."""
         prober = _prober(pl_module)
         self._keep(prober, trainer.current_epoch + 1)
-        goes_on = self.waited[prober.groups] < self.patience
+        goes_on = self.waited[prober.groups.cpu()] < self.patience
         if not goes_on.any():
             trainer.should_stop = True
         elif not goes_on.all():
-            prober.narrow(goes_on, trainer.optimizers[0])
+            prober.narrow(goes_on.to(prober.device), trainer.optimizers[0])
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put every group at its best epoch."""
         _prober(pl_module).restore(self.parameters)
 
     def _keep(self, prober: Prober, epoch: int) -> None:
-        running = prober.groups
+        running = prober.groups.cpu()
         score = self.sums if self.monitor == "accuracy" else self.sums.flip(0)
         is_better = _exceeds(score, self.best[:, running])
         self.best[:, running[is_better]] = score[:, is_better]
         self.best_epoch[running[is_better]] = epoch
         for name, parameter in prober.named_parameters():
-            self.parameters[name][running[is_better]] = parameter.detach()[is_better]
+            here = is_better.to(parameter.device)
+            self.parameters[name][prober.groups[here]] = parameter.detach()[here]
         self.waited[running] = (self.waited[running] + 1).masked_fill(is_better, 0)
 
 
