@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
-from tests.probes.probers.examples import factory, thirds
+from tests.probes.probers.examples import factory, settings, thirds
 from vlp.probes.probers import AttentionProber, EmbeddingProber, Examples, fit
-from vlp.probes.probers.stopping import FIRST_RATE, Monitor
+from vlp.probes.probers.stopping import FIRST_RATE, Monitor, StopGroups
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,52 @@ def test_a_fit_is_of_one_process_wherever_it_runs(monkeypatch: pytest.MonkeyPatc
     beside = fit(factory(AttentionProber, max_epochs=2), examples, examples, 2)
     torch.testing.assert_close(beside.prober.weight, alone.prober.weight, rtol=0, atol=0)
     torch.testing.assert_close(beside.predict(examples), alone.predict(examples), rtol=0, atol=0)
+
+
+def test_activations_that_are_no_numbers_are_named_in_validation_and_test():
+    inputs = torch.rand(40, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    good, spoilt = Examples(inputs, torch.arange(40) % 2), Examples(inputs.clone(), torch.arange(40) % 2)
+    spoilt.inputs[33, 0, 1, 0] = torch.nan
+    prober = factory(AttentionProber, batch_size=16, max_epochs=1)
+    for kind, ask in (
+        ("validation", lambda: fit(prober, good, spoilt, 2)),
+        ("test", lambda: fit(prober, good, good, 2).predict(spoilt)),
+    ):
+        with pytest.raises(ValueError) as caught:
+            ask()
+        assert str(caught.value) == f"item 33 of the {kind} items holds NaN or infinite activations"
+
+
+def test_a_fit_that_leaves_all_bounds_is_an_error():
+    states = torch.randn(60, 2, 2, 4, generator=torch.Generator().manual_seed(0))
+    examples = Examples(states, torch.arange(60) % 2)
+    with pytest.raises(ValueError) as caught:
+        fit(factory(EmbeddingProber, seeds=[0, 7], lr=1e20), examples, examples, 2)
+    assert str(caught.value) == (
+        "layer 0 (from 0 to 1), prober seed 0: the loss of item 0 of the validation items is not finite, while its "
+        "activations are; is optimizer.lr too high?"
+    )
+
+
+def test_figures_are_summed_on_the_processor_wherever_the_prober_is():
+    """Apple's GPUs have no double precision; torch's device without memory stands for them."""
+    prober = factory(AttentionProber)(item_shape=(1, 2, 2), num_classes=2).to("meta")
+    stopping = StopGroups(1, "accuracy")
+    stopping.on_fit_start(pl.Trainer(logger=False), prober)
+    stopping.on_validation_epoch_start(pl.Trainer(logger=False), prober)
+    assert {each.device.type for each in (stopping.best, stopping.sums, stopping.waited)} == {"cpu"}
+
+
+def test_logits_are_in_single_precision_whatever_the_arithmetic():
+    prober = factory(EmbeddingProber)(item_shape=(1, 2, 4), num_classes=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert prober(torch.rand(1, 5, 1, 2, 4)).dtype == torch.float32
+
+
+def test_parameters_in_half_precision_are_refused():
+    with pytest.raises(ValueError) as caught:
+        settings(precision="bf16-true")
+    assert str(caught.value) == "a prober needs precision 32-true or bf16-mixed, got precision=bf16-true"
 
 
 def test_a_label_that_is_no_class_is_refused():

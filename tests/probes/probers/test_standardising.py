@@ -30,6 +30,13 @@ def test_a_constant_feature_is_not_blown_up():
     assert scale.tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("only", [1e-40, 1e-20, 1e-7])
+def test_a_feature_that_is_all_but_zero_is_not_blown_up(only: float):
+    inputs = torch.zeros(600, 1)
+    inputs[5] = only
+    assert standardisation(examples(inputs), lambda rows: rows)[1].item() == 1
+
+
 def test_an_item_that_is_no_number_is_named():
     inputs = torch.zeros(600, 2)
     inputs[300, 1] = torch.nan

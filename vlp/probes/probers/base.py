@@ -81,7 +81,8 @@ class Prober(pl.LightningModule):
         by_layer = self.arrange(inputs).movedim(2, 0)  # (L, S, B, I)
         standard = (by_layer - self.mean[:, None, None]).mul_(self.scale[:, None, None])
         grouped = standard.expand(-1, len(self.fitting.seeds), *standard.shape[2:]).flatten(0, 1)
-        return self.logits(grouped if len(self.groups) == self.num_groups else grouped[self.groups])
+        logits = self.logits(grouped if len(self.groups) == self.num_groups else grouped[self.groups])
+        return logits.float()  # losses are summed in single precision whatever the arithmetic
 
     def uniform_groups(self, *shapes: tuple[int, int]) -> list[nn.Parameter]:
         """Return parameters (G, *shape) drawn as `nn.Linear` does, for each prober seed, the same for every layer."""
@@ -98,9 +99,26 @@ class Prober(pl.LightningModule):
         return -self._log_prob(self(batch.inputs), batch.label).mean(1).sum()
 
     def predict_step(self, batch: ProberBatch, batch_idx: int) -> Predictions:
-        """Return predictions of the groups that train, (A, B)."""
+        """Return predictions of the groups that train, (A, B).
+
+        Raises:
+            ValueError: if a loss is NaN or infinite, naming the item.
+        """
         logits = self(batch.inputs)
-        return Predictions(logits.argmax(-1), self._log_prob(logits, batch.label))
+        log_prob = self._log_prob(logits, batch.label)
+        if not log_prob.isfinite().all():
+            raise ValueError(self._what_is_wrong(log_prob, batch, batch_idx))
+        return Predictions(logits.argmax(-1), log_prob)
+
+    def _what_is_wrong(self, log_prob: Tensor, batch: ProberBatch, batch_idx: int) -> str:
+        group, place = (~log_prob.isfinite()).nonzero()[0].tolist()
+        kind = "test" if self.trainer.predicting else "validation"
+        item = f"item {batch_idx * self.fitting.batch_size + place} of the {kind} items"
+        if not batch.inputs[0, place].isfinite().all():
+            return f"{item} holds NaN or infinite activations"
+        layer, seed = divmod(int(self.groups[group]), len(self.fitting.seeds))
+        of_layer = f"layer {layer} (from 0 to {self.num_layers - 1}), prober seed {self.fitting.seeds[seed]}"
+        return f"{of_layer}: the loss of {item} is not finite, while its activations are; is optimizer.lr too high?"
 
     def validation_step(self, batch: ProberBatch, batch_idx: int) -> dict[str, Tensor]:
         """Return, for the groups that train, which items are right (A, B), and the true label's log-probability."""

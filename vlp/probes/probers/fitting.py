@@ -34,7 +34,11 @@ class Fitted:
     best_epoch: Tensor
 
     def predict(self, examples: Examples) -> Predictions:
-        """Return the likeliest class (G, N) long, and the log-probability (G, N), in nats, of the labels given."""
+        """Return the likeliest class (G, N) long, and the log-probability (G, N), in nats, of the labels given.
+
+        Raises:
+            ValueError: if an item holds activations that are no finite numbers.
+        """
         loader = examples.batches(self.prober.fitting.batch_size)
         batches = _trainer(self.prober.fitting, []).predict(self.prober, loader) or []
         return Predictions(*(torch.cat(parts, dim=1).cpu() for parts in zip(*batches, strict=True)))
@@ -61,8 +65,8 @@ def fit(
         monitor: the validation figure that stops it. For ``loss`` its steps grow, and the first parameters count.
 
     Raises:
-        ValueError: if an item of ``train`` holds activations that are no finite numbers, or a label is not in
-            [0, num_classes).
+        ValueError: if an item holds activations that are no finite numbers, a label is not in [0, num_classes), or a
+            loss in validation is not finite.
     """
     for name, examples in (("training", train), ("validation", val)):
         _check_labels(examples.labels, num_classes, name)
@@ -75,7 +79,7 @@ def fit(
     else:
         trainer = _trainer(module.fitting, [stopping])
     trainer.fit(module, *loaders)
-    return Fitted(module, stopping.best_epoch.cpu())
+    return Fitted(module, stopping.best_epoch)
 
 
 def _trainer(settings: FitSettings, callbacks: list[pl.Callback], num_sanity_val_steps: int = 0) -> pl.Trainer:

@@ -20,7 +20,7 @@ class FitSettings:
         precision: Lightning's word for the arithmetic, ``32-true`` or ``bf16-mixed``.
 
     Raises:
-        ValueError: if a number is below 1, or seeds are missing or repeated.
+        ValueError: if a number is below 1, seeds are missing or repeated, or parameters would be in half precision.
     """
 
     seeds: Sequence[int]
@@ -38,3 +38,5 @@ class FitSettings:
         for name in ("batch_size", "min_batches", "max_epochs", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"a prober needs {name} of at least 1, got {name}={getattr(self, name)}")
+        if self.precision in ("16-true", "bf16-true"):
+            raise ValueError(f"a prober needs precision 32-true or bf16-mixed, got precision={self.precision}")

@@ -15,6 +15,10 @@ CHUNK = 256
 CONSTANT = 1e-6
 """A feature whose standard deviation is below this part of its mean differs by rounding only."""
 
+SMALLEST = 1e-8
+"""Below it a standard deviation is that of a feature that is zero for almost all items, or for all but rounding: scaled
+to 1, the next item that has it would be worth millions."""
+
 
 def standardisation(examples: Examples, arrange: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Return each feature's mean, and the inverse of its (population) standard deviation; 1 for a constant feature.
@@ -37,7 +41,7 @@ def standardisation(examples: Examples, arrange: Callable[[Tensor], Tensor]) -> 
         squares = squares + var * len(places) + shift.square() * count * len(places) / total
         count = total
     spread = (squares / count).sqrt()
-    is_constant = spread <= CONSTANT * mean.abs()
+    is_constant = spread <= (CONSTANT * mean.abs()).clamp(min=SMALLEST)
     return mean.float(), spread.masked_fill(is_constant, 1).reciprocal().float()
 
 
