@@ -139,9 +139,9 @@ def permutation_p_value(
     least = sums.sum(1).abs() * (1 - 1e-9)  # ties must not be lost to rounding
     is_exact = 2 ** min(sums.shape[1], 62) <= num_resamples
     signs = _every_sign(sums.shape[1]) if is_exact else _random_signs(sums.shape[1], num_resamples, seed)
-    extreme = sum(((chunk @ sums.T).abs() >= least).sum(0) for chunk in signs)
+    extreme = torch.stack([((chunk @ sums.T).abs() >= least).sum(0) for chunk in signs]).sum(0).double()
     p_value = extreme / 2 ** sums.shape[1] if is_exact else (extreme + 1) / (num_resamples + 1)
-    return torch.as_tensor(p_value).double().view(first.shape[:-1])
+    return p_value.view(first.shape[:-1])
 
 
 def tail(num_groups: int) -> float:
