@@ -103,6 +103,18 @@ def test_what_is_kept_is_what_the_model_does(subject: VLEncoder, batch_size: int
         assert torch.equal(kept.features[pair], world()[int(at)].regions.features[region][None])
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_trainer_that_would_change_the_models_weights_is_refused(subject: VLEncoder, precision: str):
+    given = source()
+    made = readings(ActivationCache(), subject, given)
+    with pytest.raises(ValueError) as caught:
+        read_activations(made, {"train": given}, coreference_sites(subject.sites), trainer(precision=precision), 2)
+    assert str(caught.value) == (
+        f"trainer.precision={precision}: activations are read from models as they are, and kept in single precision; "
+        "expected 32-true or, for quicker arithmetic, bf16-mixed"
+    )
+
+
 def test_a_mismatched_caption_is_that_of_another_image_with_the_same_regions(subject: VLEncoder):
     swapped = Listed(world().samples)
     given = Source(swapped, Pairs(torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([1, 0])), TOKENIZER)

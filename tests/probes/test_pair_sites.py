@@ -117,6 +117,16 @@ def test_regions_are_read_from_subject_to_object_and_back(model: str):
         torch.testing.assert_close(states[:, at + 1, 1], hidden[ROW, OTHERS + shift], rtol=1e-5, atol=1e-5)
 
 
+def test_the_mean_of_a_phrase_is_in_single_precision_whatever_the_arithmetic():
+    site = Site("joint", 0, "joint")
+    observer = PairObserver(PairSites((PHRASE, REGION), (), ((site, site),)))
+    observer.look_at(PairPlaces(torch.tensor([0]), torch.tensor([[0, 1, 2]]), torch.ones(1, 3).bool(), ROW[:1], 3))
+    states = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mean = observer._states(states, site, 0)
+    torch.testing.assert_close(mean, states[:, :3].mean(1), rtol=1e-6, atol=1e-6)
+
+
 def read(subject: object, sites: PairSites, places: PairPlaces) -> tuple[torch.Tensor, torch.Tensor]:
     observer = PairObserver(sites)
     observer.look_at(places)

@@ -194,8 +194,13 @@ def read_activations(
 
     Raises:
         StorageError: if the disk does not take it.
-        ValueError: if the trainer did not go through all samples.
+        ValueError: if the trainer did not go through all samples, or would bring the models into another precision.
     """
+    if trainer.precision.endswith("-true") and trainer.precision != "32-true":
+        raise ValueError(
+            f"trainer.precision={trainer.precision}: activations are read from models as they are, and kept in single "
+            "precision; expected 32-true or, for quicker arithmetic, bf16-mixed"
+        )
     with ExitStack() as stack:
         stores = {str(getattr(reading.store, "key", id(reading))): reading.store for reading in readings}
         for key in sorted(stores):  # each once: who waits for himself waits for ever

@@ -171,8 +171,8 @@ class PairObserver:
         states_PWD = value_BSD[places.row[:, None], self._positions(side, site.query)].float()
         if places.mask is None or side == 1:
             return states_PWD[:, 0]
-        weights_PW = places.mask / places.mask.sum(1, keepdim=True)
-        return torch.einsum("pw,pwd->pd", weights_PW, states_PWD)
+        sums_PD = states_PWD.masked_fill(~places.mask[..., None], 0).sum(1)  # a product of matrices would be autocast
+        return sums_PD / places.mask.sum(1, keepdim=True)
 
     def _positions(self, side: int, stream: str) -> Tensor:
         """Return (P, W) or (P, 1): where a side's tokens stand in a stream."""
