@@ -49,3 +49,30 @@ def test_a_damaged_record_is_named_and_counts_as_missing(
     damage(record)
     assert read_record(record.parent) == {}
     assert caplog.messages == [f"{record} is damaged and taken as missing: {reason}"]
+
+
+def test_a_cell_s_own_command_and_prober_seeds_are_recorded(tmp_path: Path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text("entry: probe\nprober: {fitting: {seeds: [0, 1]}}\n")
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- probe=vcd\n- run.tags=[a b]\n")
+    RunRecord("python probe.py -m probe=vcd,vcc", "0123", seed=3).write(tmp_path, finished=True)
+    read = read_record(tmp_path)
+    assert read["own_command"] == "python probe.py probe=vcd 'run.tags=[a b]'"
+    assert (read["command"], read["prober_seeds"]) == ("python probe.py -m probe=vcd,vcc", [0, 1])
+
+
+def test_the_processor_is_named(record: Path):
+    device = read_record(record.parent)["device"]
+    assert device
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    assert not named or device == named[0] or "cuda" in device.lower()
+
+
+@pytest.mark.parametrize("text", ["", "entry: [", "[1]"])
+def test_a_config_that_is_not_whole_is_no_reason_to_fail(tmp_path: Path, text: str):
+    (tmp_path / ".hydra").mkdir()
+    for name in ("config.yaml", "overrides.yaml"):
+        (tmp_path / ".hydra" / name).write_text(text)
+    RunRecord("python train.py", "0123", seed=3).write(tmp_path, finished=False)
+    assert "own_command" not in read_record(tmp_path)

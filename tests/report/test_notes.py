@@ -45,3 +45,14 @@ def test_data_and_sizes_that_differ_are_told():
     assert "Rows differ in dataset (nlvr, scenes): compare models only within one dataset." in notes(
         Findings(tuple(cells), ())
     )
+
+
+def test_of_two_values_for_one_thing_both_cells_are_named():
+    cells = [
+        Cell(Path("cells") / name, tuple(records(TRAINED, [row("model", "accuracy", value, 0.01)])), RUN)
+        for name, value in (("abc", 0.9), ("def", 0.8))
+    ]
+    assert (
+        "Rows about the same thing as another row, with another value: 1 (first: pretraining, uniter, scenes, "
+        "accuracy, model: 90.0% in abc, kept, and 80.0% in def, left out)."
+    ) in notes(Findings(tuple(cells), ()))

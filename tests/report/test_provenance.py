@@ -21,6 +21,15 @@ def test_what_a_run_records_is_told_in_words_and_its_config_apart():
     assert [name for name, _ in found.attachments] == ["config"]
 
 
+def test_the_command_of_one_cell_stands_before_its_sweep_s():
+    run = {"command": "python probe.py -m model=a,b", "own_command": "python probe.py model=a", "prober_seeds": [0, 1]}
+    assert provenance(Cell(Path("abc"), tuple(records(NMI, nmi_rows())), run)).lines == (
+        ("this run alone", "python probe.py model=a"),
+        ("asked for by", "python probe.py -m model=a,b"),
+        ("prober seeds", "0, 1"),
+    )
+
+
 def test_a_run_without_a_record_has_no_lines():
     assert provenance(Cell(Path("abc"), tuple(records(NMI, nmi_rows())))).lines == ()
 

@@ -14,6 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
 from vlp.durable.files import write_text
 from vlp.results import RUN_FILE
 
@@ -50,6 +54,7 @@ class RunRecord:
             "device": device_name(),
             "git_commit": git_commit(),
             "versions": versions(),
+            **what_was_set(folder),
             **more,
         }
         write_text(folder / RUN_FILE, json.dumps(record, indent=2, sort_keys=True) + "\n")
@@ -68,6 +73,22 @@ def read_record(folder: Path) -> dict[str, Any]:
         log.warning("%s is damaged and taken as missing: %s", path, error)
         return {}
     return record
+
+
+def what_was_set(folder: Path) -> dict[str, Any]:
+    """Return what the config beside a run's record says of this run alone; nothing where there is none.
+
+    ``own_command`` makes the run again without the others of its sweep; ``prober_seeds`` are those of a trained probe.
+    """
+    try:
+        config, overrides = (OmegaConf.load(folder / ".hydra" / name) for name in ("config.yaml", "overrides.yaml"))
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return {}  # a training's are Hydra's, which does not write them whole or not at all
+    if not isinstance(config, DictConfig) or not isinstance(overrides, ListConfig):
+        return {}
+    known: dict[str, Any] = {"own_command": shlex.join(["python", f"{config.get('entry')}.py", *map(str, overrides)])}
+    seeds = OmegaConf.select(config, "prober.fitting.seeds")
+    return known if seeds is None else known | {"prober_seeds": list(seeds)}
 
 
 def command_line() -> str:
@@ -103,7 +124,16 @@ def device_name() -> str:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    return platform.processor() or platform.machine()
+    return processor_name() or platform.processor() or platform.machine()
+
+
+def processor_name() -> str:
+    """Return the name that Linux gives the processor, empty where it gives none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def peak_memory() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from vlp.report.comparing import MODEL
+from vlp.report.measures import measure
 from vlp.report.reading import Findings
 from vlp.results import Record
 
@@ -59,8 +60,16 @@ def _about_runs(findings: Findings) -> Iterator[str]:
         first = findings.conflicts[0]
         yield (
             f"Rows about the same thing as another row, with another value: {len(findings.conflicts)} "
-            f"(first: {describe(first)}); the first read is kept."
+            f"(first: {describe(first)}: {_both(findings, first)})."
         )
+
+
+def _both(findings: Findings, left: Record) -> str:
+    """Return the two values of one thing, and the cell that each stands in."""
+    kept = next(record for record in findings.records if record.identity == left.identity)
+    homes = [next(cell.path.name for cell in findings.cells if each in cell.records) for each in (kept, left)]
+    shown = measure(left.metric)
+    return f"{shown.value(kept.value)} in {homes[0]}, kept, and {shown.value(left.value)} in {homes[1]}, left out"
 
 
 def _about_numbers(records: Sequence[Record]) -> Iterator[str]:

@@ -85,12 +85,14 @@ def _title(name: str) -> str:
 
 
 FORMATS: dict[str, Callable[[Any], str]] = {
+    "own_command": _plain,
     "command": _plain,
     "started": _plain,
     "wall_time_s": _number(duration),
     "peak_memory_bytes": _number(size),
     "device": _plain,
     "seed": _plain,
+    "prober_seeds": _listed,
     "weights": _plain,
     "weights_sha256": _plain,
     "git_commit": _plain,
@@ -99,4 +101,10 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 }
 """Keys of `run.json` in the order they are shown, and how each is put into words."""
 
-_TITLES = {"wall_time_s": "wall time", "peak_memory_bytes": "peak memory", "weights_sha256": "weights, sha256"}
+_TITLES = {
+    "own_command": "this run alone",
+    "command": "asked for by",
+    "wall_time_s": "wall time",
+    "peak_memory_bytes": "peak memory",
+    "weights_sha256": "weights, sha256",
+}
