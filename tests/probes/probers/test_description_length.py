@@ -62,6 +62,21 @@ def test_many_features_cost_what_they_cost_scikit_learns_logistic_regression(sig
     assert bits == pytest.approx(_regression_bits(train, val), rel=0.02)
 
 
+def test_a_single_label_is_coded_uniformly_for_every_layer_and_seed():
+    examples = Examples(torch.rand(1, 3, 2, 4), torch.ones(1).long())
+    found = description_length(factory(EmbeddingProber, seeds=[0, 1]), examples, examples, NUM_CLASSES)
+    torch.testing.assert_close(found.bits, torch.full((3, 2), 2.0).double())
+
+
+def test_a_block_after_two_items_costs_no_more_than_chance():
+    """Of features of two items some hardly differ: standardised by these, those to come are hundreds of spreads off."""
+    states = torch.randn(400, 1, 2, 128, generator=torch.Generator().manual_seed(0))
+    everything = Examples(states, torch.arange(400) % 2)
+    train, val = everything.select(torch.arange(4)), everything.select(torch.arange(4, 400))
+    found = description_length(factory(EmbeddingProber, seeds=[0, 1, 2]), train, val, 2)
+    assert found.bits.mean() < 1.5 * found.uniform_bits
+
+
 def _regression_bits(train: Examples, val: Examples) -> float:
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(train)))
     ends = block_ends(len(train))

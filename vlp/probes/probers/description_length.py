@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlp.probes.probers.examples import Examples
 from vlp.probes.probers.fitting import ProberFactory, fit
+from vlp.probes.probers.standardising import standardisation
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 """Where blocks end, as parts of the labels (Voita and Titov, section 4.1)."""
@@ -36,8 +37,9 @@ def description_length(
     """Return the online code of the training labels: each block is coded by a prober fitted to the blocks before it.
 
     The first block is coded uniformly. Probers are stopped by the validation loss, since it is their probabilities that
-    code; their start can be the best they have, and that of a linear prober is the uniform code. After Voita and Titov,
-    "Information-Theoretic Probing with Minimum Description Length", EMNLP 2020.
+    code; their start can be the best they have, and that of a linear prober is the uniform code. Activations are known
+    to both sides, so all of them standardise; by those of two items some features would be worth hundreds. After Voita
+    and Titov, "Information-Theoretic Probing with Minimum Description Length", EMNLP 2020.
 
     Args:
         prober: builds the prober.
@@ -48,13 +50,13 @@ def description_length(
     """
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(train)))
     ends = block_ends(len(train))
-    nats = torch.tensor(ends[0] * math.log(num_classes), dtype=torch.float64)
-    layout = (1, 1)
+    module = prober(item_shape=train.item_shape, num_classes=num_classes, seed=seed)
+    statistics = standardisation(train, module.arrange)
+    nats = torch.full((module.num_groups,), ends[0] * math.log(num_classes), dtype=torch.float64)
     for start, end in itertools.pairwise(ends):
-        fitted = fit(prober, train.select(order[:start]), val, num_classes, seed, monitor="loss")
-        layout = fitted.prober.num_layers, len(fitted.prober.fitting.seeds)
+        fitted = fit(prober, train.select(order[:start]), val, num_classes, seed, "loss", statistics)
         nats = nats - fitted.predict(train.select(order[start:end])).log_prob.double().sum(1)
-    bits = (nats / math.log(2)).view(layout)
+    bits = (nats / math.log(2)).view(module.num_layers, -1)
     uniform_bits = len(train) * math.log2(num_classes)
     return DescriptionLength(bits, uniform_bits, uniform_bits / bits)
 

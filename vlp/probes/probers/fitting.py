@@ -51,6 +51,7 @@ def fit(
     num_classes: int,
     seed: int = 0,
     monitor: Monitor = "accuracy",
+    statistics: tuple[Tensor, Tensor] | None = None,
 ) -> Fitted:
     """Train a prober on every layer of ``train`` for every prober seed, each stopped by its own figure on ``val``.
 
@@ -58,11 +59,12 @@ def fit(
 
     Args:
         prober: builds it.
-        train: items to train on, and whose mean and spread standardise all.
+        train: items to train on, and whose mean and spread standardise all unless ``statistics`` are given.
         val: items that stop it.
         num_classes: labels C, at least 2.
         seed: of the probe.
         monitor: the validation figure that stops it. For ``loss`` its steps grow, and the first parameters count.
+        statistics: what `standardisation` returns of other items.
 
     Raises:
         ValueError: if an item holds activations that are no finite numbers, a label is not in [0, num_classes), or a
@@ -71,7 +73,7 @@ def fit(
     for name, examples in (("training", train), ("validation", val)):
         _check_labels(examples.labels, num_classes, name)
     module = prober(item_shape=train.item_shape, num_classes=num_classes, seed=seed)
-    module.mean, module.scale = standardisation(train, module.arrange)
+    module.mean, module.scale = statistics or standardisation(train, module.arrange)
     stopping = StopGroups(module.fitting.patience, monitor)
     loaders = train.training_batches(module.fitting, seed), val.batches(module.fitting.batch_size)
     if monitor == "loss":
