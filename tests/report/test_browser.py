@@ -11,6 +11,7 @@ import pytest
 from tests.report.browser import Browser, chromium, executable
 from tests.report.samples import HOSTILE, TRAINED, row, write_cell, write_probers
 from vlp.report import collect, write_report
+from vlp.report.comparing import CONDITION_TITLES
 
 needs_chromium = pytest.mark.skipif(
     executable() is None, reason="no chromium on this machine; `apt-get install chromium` to run this test"
@@ -31,6 +32,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cell(folder / "cells" / "captions", replace(TRAINED, probe="captions"), captions)
     bare = replace(TRAINED, probe="vcc", prober="attention", weights="uniter-1a2b3c4d")
     write_cell(folder / "cells" / "bare", bare, [row("model", "accuracy", 0.75, 0.02)])
+    conditions = [*CONDITION_TITLES, "another_condition_of_its_own"]
+    wide = [row(name, "bits", 1234.5, 100.0, stage="cross", layer=layer) for name in conditions for layer in (1, 2)]
+    write_cell(folder / "cells" / "wide", replace(TRAINED, probe="wide"), wide)
     return write_report(collect([folder / "cells"]), folder / "out")
 
 
@@ -94,6 +98,19 @@ def test_nothing_but_tables_is_wider_than_a_phone(browser: Browser, width: int):
 
 
 @needs_chromium
+def test_on_a_phone_what_a_row_is_about_stays_in_sight(browser: Browser):
+    browser.resize(PHONE)
+    table = "[...document.querySelectorAll('section .scroll')].find(box => box.scrollWidth > 2 * box.clientWidth)"
+    browser.ask(
+        f"box = {table}; box.closest('details') && (box.closest('details').open = true); box.scrollLeft = 300; 0"
+    )
+    assert browser.ask("box.scrollLeft") == 300
+    left = "row => Math.round(row.cells[0].getBoundingClientRect().left - box.getBoundingClientRect().left)"
+    assert browser.ask(f"[...box.querySelectorAll('tr')].every(row => ({left})(row) === 0)")
+    browser.resize(1200)
+
+
+@needs_chromium
 def test_in_the_dark_the_page_is_dark_and_its_drawings_too(browser: Browser):
     lightness = "color => { const [r, g, b] = color.match(/[0-9]+/g).map(Number); return (r + g + b) / 765; }"
     colors = {
@@ -118,6 +135,7 @@ def test_in_print_the_paper_is_white_and_what_was_folded_is_open(browser: Browse
     browser.show_as("print", "dark")
     browser.resize(PAPER)
     assert browser.ask("document.documentElement.scrollWidth") <= PAPER
+    assert browser.ask("getComputedStyle(document.querySelector('.answer')).breakInside") == "auto"
     browser.resize(1200)
     assert browser.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.ask("getComputedStyle(document.querySelector('nav')).display") == "none"

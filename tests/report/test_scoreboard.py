@@ -300,7 +300,7 @@ def test_what_the_inputs_tell_without_the_model_is_no_plain_yes():
 @pytest.mark.parametrize(
     ("control", "gain", "verdict", "end"),
     [
-        (0.86, 0.01, "partly", "[\u22121.0, 3.0]) tells no less."),
+        (0.86, 0.01, "partly", "[\u22121.0, 3.0]) tell no less."),
         (0.80, 0.06, "yes", "46.0\u00a0points [44.0, 48.0]."),
     ],
 )
@@ -317,7 +317,7 @@ def test_without_a_paired_gain_intervals_stand_to_the_probe_s_own_controls(contr
 
 def test_mismatched_pairs_are_a_condition_and_no_control_to_beat():
     finding = prober_answers("attention", rows_beside({"mismatched": 0.9}, {"mismatched": -0.04}), "vrc")[0].finding
-    assert (finding.verdict, "tells" in finding.text) == ("yes", False)
+    assert (finding.verdict, " tell" in finding.text) == ("yes", False)
 
 
 def test_above_random_weights_but_not_above_the_majority_is_not_shown():

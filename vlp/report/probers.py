@@ -71,10 +71,11 @@ def _inputs_tell(found: Sequence[Measurement], best: Measurement, standings: Map
     """Return the sentences on which of the probe's own controls tell more than the model, or no less."""
     sentences = []
     for standing, words in ((Standing.BELOW, "more"), (Standing.OVERLAP, "no less")):
-        told = [_with_gain(found, best, name) for name, stands in standings.items() if stands is standing]
+        told = [name for name, stands in standings.items() if stands is standing]
         if told:
-            listed = " and ".join(told)
-            sentences.append(f" {listed[0].upper()}{listed[1:]} {'tells' if len(told) == 1 else 'tell'} {words}.")
+            listed = " and ".join(_with_gain(found, best, name) for name in told)
+            verb = "tells" if len(told) == 1 and told != [RAW] else "tell"
+            sentences.append(f" {listed[0].upper()}{listed[1:]} {verb} {words}.")
     return "".join(sentences)
 
 
