@@ -18,12 +18,12 @@ from tests.probes.pairs import Listed, phrase, regions, relation, sample, thing
 from tests.probes.subjects import TOKENIZER, encoder
 from vlp.configs import instantiate, option_names, read_option
 from vlp.data.sample import ANNOTATIONS, Batch, Sample
-from vlp.metrics.resampling import ClusteredBootstrap
+from vlp.metrics.resampling import LEAST_RESAMPLES, ClusteredBootstrap
 from vlp.models import VLEncoder
 from vlp.models.observation import Observer, Site
 from vlp.probes.activations import ActivationCache
 from vlp.probes.probers import AttentionProber, EmbeddingProber, FitSettings, VisualFeaturesProber
-from vlp.probes.trained import LEAST_RESAMPLES, ProbeData, TrainedProbe
+from vlp.probes.trained import ProbeData, TrainedProbe
 from vlp.results import FRACTIONS, Row, Subject, read_results, write_results
 
 PROBES = [name for name in option_names("probe") if "prober" in read_option("probe", name)]

@@ -20,6 +20,9 @@ from torch import Tensor
 CHUNK_NUMBERS = 1 << 22
 """Counts or signs held at a time."""
 
+LEAST_RESAMPLES = 1000
+"""For the ends of a 95 % interval: fewer leave under 25 resamples beyond each."""
+
 
 class Interval(NamedTuple):
     """A number with its 95 % interval ``[low, high]``, all of one shape, from n items of n_groups groups."""
@@ -52,9 +55,11 @@ class ClusteredBootstrap:
         (0.75, 0.0, 1.0, 3)
     """
 
-    def __init__(self, groups: Sequence[str], num_resamples: int = 1000, seed: int = 0) -> None:
-        if num_resamples < 1000:
-            raise ValueError(f"an interval needs at least 1,000 resamples, got num_resamples={num_resamples}")
+    def __init__(self, groups: Sequence[str], num_resamples: int = LEAST_RESAMPLES, seed: int = 0) -> None:
+        if num_resamples < LEAST_RESAMPLES:
+            raise ValueError(
+                f"an interval needs at least {LEAST_RESAMPLES:,} resamples, got num_resamples={num_resamples}"
+            )
         self.group = group_indices(groups)
         self.sizes = torch.bincount(self.group).double()
         self.num_resamples, self.seed = num_resamples, seed

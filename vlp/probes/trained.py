@@ -20,6 +20,7 @@ from torch import Tensor
 from vlp.data.dataset import VLDataset
 from vlp.data.sample import Sample
 from vlp.data.tokenisation import CaptionTokenizer
+from vlp.metrics.resampling import LEAST_RESAMPLES
 from vlp.models.encoder import VLEncoder
 from vlp.probes.activations import (
     ActivationCache,
@@ -47,9 +48,6 @@ log = logging.getLogger(__name__)
 
 TRAIN, VAL, TEST = "train", "val", "test"
 """Parts of the work; the split reported on need not be called ``test``."""
-
-LEAST_RESAMPLES = 1000
-"""What `ClusteredBootstrap` takes at the least."""
 
 MISMATCHED, RAW = "mismatched", "visual_features"
 
