@@ -21,6 +21,7 @@ from benchmarks.timing import Contenders, interleave, ratio
 from vlp.data.sample import Batch
 from vlp.models import VLEncoder, build
 from vlp.probes.activation_store import DiskStore
+from vlp.probes.activations import pair_shapes
 from vlp.probes.pair_sites import PairObserver, PairPlaces, coreference_sites, relation_sites
 
 # Axes: P pairs, K regions of a pair, F feature width.
@@ -88,14 +89,10 @@ def wanted(encoder: VLEncoder, batch: Batch, folder: Path) -> list[Wanted]:
         (relation_sites(encoder.sites), torch.cat([subject, object_], 1), subject, None),
     ):
         features = batch.features[row[:, None], regions]
-        shapes = {
-            "attention": (len(sites.attention), encoder.num_heads, 2),
-            "states": (len(sites.states), 2, encoder.width),
-            "features": tuple(features.shape[1:]),
-        }
+        shapes = {**pair_shapes(encoder, sites), "features": tuple(features.shape[1:])}
         store = DiskStore(folder, {"sites": str(sites)}, shapes, [0, count])
         places = PairPlaces(row, first, mask, object_[:, 0], PIECES)
-        found.append(Wanted(PairObserver(sites), places, features, store))
+        found.append(Wanted(PairObserver(sites, encoder.first_region), places, features, store))
     return found
 
 

@@ -81,7 +81,7 @@ def test_a_site_has_a_short_name(site, text):
 
 
 def test_attention_with_another_number_of_heads_is_refused():
-    watch = Watch([Wanting(MAP)], [MAP], num_heads=4)
+    watch = Watch([Wanting(MAP)], [MAP], heads_of={MAP: 4})
     with pytest.raises(CaptureError) as error:
         watch.attention(MAP, torch.full((1, 3, 2, 2), 0.5))
     assert str(error.value) == f"attention at {MAP} has 3 heads, expected 4"

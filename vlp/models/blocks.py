@@ -36,9 +36,11 @@ class BlockShape:
         attention_dropout: on attention weights.
         eps: LayerNorm's epsilon; BERT's is 1e-12.
         pre_norm: LayerNorm before the sub-layer (ViT, ViLT) instead of after the residual (BERT).
+        attention_width: of all heads together; None for ``width``. ViLBERT's text stream, 768 wide, looks at the image
+            with 1024.
 
     Raises:
-        ValueError: if ``heads`` does not divide ``width``.
+        ValueError: if ``heads`` does not divide the width of attention.
     """
 
     width: int
@@ -48,10 +50,17 @@ class BlockShape:
     attention_dropout: float = 0.1
     eps: float = 1e-12
     pre_norm: bool = False
+    attention_width: int | None = None
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width={self.width} is not a multiple of heads={self.heads}")
+        if self.inner_width % self.heads:
+            name = "width" if self.attention_width is None else "attention_width"
+            raise ValueError(f"{name}={self.inner_width} is not a multiple of heads={self.heads}")
+
+    @property
+    def inner_width(self) -> int:
+        """Width of queries, keys and values, all heads together."""
+        return self.attention_width or self.width
 
 
 def initial_std(width: int) -> float:
@@ -95,14 +104,14 @@ class Attention(nn.Module):
 
     def __init__(self, shape: BlockShape, key_width: int | None = None) -> None:
         super().__init__()
-        key_width = key_width or shape.width
+        inner_width, key_width = shape.inner_width, key_width or shape.width
         self.heads = shape.heads
         self.pre_norm = shape.pre_norm
         self.attention_dropout = shape.attention_dropout
-        self.query = nn.Linear(shape.width, shape.width)
-        self.key = nn.Linear(key_width, shape.width)
-        self.value = nn.Linear(key_width, shape.width)
-        self.output = nn.Linear(shape.width, shape.width)
+        self.query = nn.Linear(shape.width, inner_width)
+        self.key = nn.Linear(key_width, inner_width)
+        self.value = nn.Linear(key_width, inner_width)
+        self.output = nn.Linear(inner_width, shape.width)
         self.norm = nn.LayerNorm(shape.width, eps=shape.eps)
         self.dropout = nn.Dropout(shape.dropout)
 

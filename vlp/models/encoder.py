@@ -8,39 +8,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vlp.data.pixels import PixelInput
 from vlp.data.sample import Batch
 from vlp.models.blocks import initial_std, initialise
 from vlp.models.embeddings.base import Embeddings
-from vlp.models.embeddings.regions import check_regions
 from vlp.models.observation import Observer, Site, Watch
+from vlp.models.poolers import Pooler
 from vlp.models.stacks import Stack
 
-# Axes: B batch, T text tokens, V visual tokens, S tokens of a stream, D width.
+# Axes: B batch, T text tokens, V visual tokens, S tokens of a stream, D width, D' width of vision, P pooled width.
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Last states of text (B, T, D) and of vision (B, V, D), and the pooled state (B, D).
+    """Last states of text (B, T, D) and of vision (B, V, D'), and the pooled state (B, P).
 
-    ``vision`` is None for a model that reads no image, ``pooled`` for one without a pooler. States at padding mean
-    nothing.
+    ``vision`` is None for a model that reads no image, ``pooled`` for one without a pooler. Of regions it has those of
+    the batch, without a global row that the model may add. States at padding mean nothing. ``hidden`` and ``targets``
+    are the embedding's, see `Embedded`.
     """
 
     text: Tensor
     vision: Tensor | None
     pooled: Tensor | None
-
-
-class FirstTokenPooler(nn.Module):
-    """tanh(W h) of the first text token, [CLS]."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, width)
-
-    def forward(self, text: Tensor, vision: Tensor | None) -> Tensor:
-        """Return (B, D) for text (B, T, D); ``vision`` is not read."""
-        return torch.tanh(self.dense(text[:, 0]))
+    hidden: Tensor | None = None
+    targets: Tensor | None = None
 
 
 class VLEncoder(nn.Module):
@@ -54,6 +46,8 @@ class VLEncoder(nn.Module):
         feature_width: width of the region features; None where none are read.
         pooler: takes the last states of both streams; None for a model without.
         initializer_range: standard deviation of initial weights; None for `initial_std` of the width.
+        released_behaviour: whether it does what the released code does where that is wrong; what that is, the
+            embedding says.
     """
 
     def __init__(
@@ -63,8 +57,9 @@ class VLEncoder(nn.Module):
         stack: Stack,
         vocab_size: int,
         feature_width: int | None = None,
-        pooler: nn.Module | None = None,
+        pooler: Pooler | None = None,
         initializer_range: float | None = None,
+        released_behaviour: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -72,10 +67,14 @@ class VLEncoder(nn.Module):
         self.stack = stack
         self.pooler = pooler
         self.width = stack.width
-        self.num_heads = stack.heads
+        self.vision_width = stack.vision_width
+        self.pooled_width = None if pooler is None else pooler.width
+        self.heads_of = stack.heads_of
         self.sites: tuple[Site, ...] = stack.sites
+        self.released_behaviour = released_behaviour
         self.initializer_range = initializer_range or initial_std(self.width)
         initialise(self, self.initializer_range)
+        self.embeddings.initialise_own()
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -90,7 +89,35 @@ class VLEncoder(nn.Module):
     @property
     def max_positions(self) -> int:
         """The longest caption in word pieces, [CLS] and [SEP] included."""
-        return self.embeddings.text.positions.num_embeddings
+        return self.embeddings.max_positions
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads, of a model that has as many everywhere.
+
+        Raises:
+            ValueError: if it has not; `heads_of` says how many each site has.
+        """
+        found = set(self.heads_of.values())
+        if len(found) != 1:
+            numbers = " and ".join(map(str, sorted(found)))
+            raise ValueError(f"{self.name} has {numbers} attention heads, by site: see heads_of")
+        return found.pop()
+
+    @property
+    def reads(self) -> str:
+        """What it reads of an image: ``regions`` or ``pixels``; ``text`` if it reads none."""
+        return self.embeddings.reads
+
+    @property
+    def pixel_input(self) -> PixelInput | None:
+        """How an image becomes the pixels it reads; None where it reads none."""
+        return self.embeddings.pixel_input
+
+    @property
+    def first_region(self) -> int:
+        """Where the first region stands among the visual tokens: after a global row, if that comes first."""
+        return self.embeddings.first_region
 
     @property
     def feature_width(self) -> int | None:
@@ -115,16 +142,24 @@ class VLEncoder(nn.Module):
             CaptureError: if an observer asked for nothing this model has, or a wanted site was not reached.
         """
         self._check(batch)
-        watch = Watch(observers, self.sites, self.num_heads) if observers else None
-        text, vision = self.stack(self.embeddings(batch), watch)
+        watch = Watch(observers, self.sites, self.heads_of) if observers else None
+        embedded = self.embeddings(batch)
+        text, vision = self.stack(embedded, watch)
         if watch is not None:
             watch.finish()
-        return Encoding(text, vision, None if self.pooler is None else self.pooler(text, vision))
+        pooled = None if self.pooler is None else self.pooler(text, vision)
+        vision = None if vision is None else self.embeddings.without_global(vision)
+        return Encoding(text, vision, pooled, embedded.hidden, embedded.targets)
+
+    def width_of(self, stream: str) -> int:
+        """Return the width of the states of ``text``, ``vision`` or ``joint``."""
+        return self.vision_width if stream == "vision" else self.width
 
     def stream_masks(self, batch: Batch, stream: str) -> tuple[Tensor, Tensor]:
         """Return, for the tokens of ``stream`` in ``batch``, which are real and which are visual: two (B, S) bool.
 
-        ``joint`` is text, then vision, in a model of two streams too.
+        ``joint`` is text, then vision, in a model of two streams too. A global row is not real: it is attended, and
+        nothing of the image by itself.
 
         Raises:
             ValueError: if this model has no such stream.
@@ -147,5 +182,4 @@ class VLEncoder(nn.Module):
                 f"{self.name} has {self.max_positions} positions, "
                 f"the longest caption of the batch has {length} word pieces"
             )
-        if self.feature_width is not None:
-            check_regions(batch, self.feature_width, self.name)
+        self.embeddings.check(batch, self.name)

@@ -14,12 +14,12 @@ NORM_EPS = 1e-12
 
 
 class HeadTransform(nn.Module):
-    """Linear, GELU, LayerNorm: BERT's prediction transform."""
+    """Linear, GELU, LayerNorm: BERT's prediction transform; ``has_norm=False`` leaves the LayerNorm out."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, has_norm: bool = True) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS) if has_norm else nn.Identity()
 
     def forward(self, states_ND: Tensor) -> Tensor:
         """Return (N, D)."""
@@ -66,11 +66,12 @@ class RegionClassificationHead(nn.Module):
     Args:
         width: D.
         num_classes: C, background included where the detector has one.
+        has_norm: whether its transform has a LayerNorm.
     """
 
-    def __init__(self, width: int, num_classes: int) -> None:
+    def __init__(self, width: int, num_classes: int, has_norm: bool = True) -> None:
         super().__init__()
-        self.transform = HeadTransform(width)
+        self.transform = HeadTransform(width, has_norm)
         self.decoder = nn.Linear(width, num_classes)
         initialise(self, initial_std(width))
 

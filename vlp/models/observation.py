@@ -6,7 +6,7 @@ comes into being; an observer reduces it at once and keeps only the reduction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,14 +64,16 @@ class Watch:
     Args:
         observers: who looks.
         sites: every site of the model, in execution order.
-        num_heads: heads that every attention map must have; None where they differ.
+        heads_of: heads that the attention map of a site must have; None where that is not known.
 
     Raises:
         CaptureError: if an observer wants none of the sites.
     """
 
-    def __init__(self, observers: Sequence[Observer], sites: Iterable[Site], num_heads: int | None = None) -> None:
-        self.num_heads = num_heads
+    def __init__(
+        self, observers: Sequence[Observer], sites: Iterable[Site], heads_of: Mapping[Site, int] | None = None
+    ) -> None:
+        self.heads_of = heads_of or {}
         self.wanting = {site: [o for o in observers if o.wants(site)] for site in sites}
         self.seen: set[Site] = set()
         for observer in observers:
@@ -115,8 +117,9 @@ class Watch:
     def _check_heads(self, site: Site, weights_BHQK: Tensor) -> None:
         if weights_BHQK.numel() == 0:
             raise CaptureError(f"attention at {site} is empty: shape {tuple(weights_BHQK.shape)}")
-        if self.num_heads is not None and weights_BHQK.shape[1] != self.num_heads:
-            raise CaptureError(f"attention at {site} has {weights_BHQK.shape[1]} heads, expected {self.num_heads}")
+        found, expected = weights_BHQK.shape[1], self.heads_of.get(site)
+        if expected is not None and found != expected:
+            raise CaptureError(f"attention at {site} has {found} heads, expected {expected}")
 
     @staticmethod
     def _check_rows(site: Site, weights_BHQK: Tensor) -> None:

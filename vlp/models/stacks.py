@@ -7,6 +7,8 @@ over every hidden state and attention map that somebody watches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from vlp.models.blocks import Attention, BlockShape, FeedForward, attention_bias
 from vlp.models.embeddings.base import Embedded
 from vlp.models.observation import Site, Watch
 
-# Axes: B batch, T text tokens, V visual tokens, S = T + V, D width.
+# Axes: B batch, T text tokens, V visual tokens, S = T + V, D width, D' width of vision where it has its own.
 
 EMBEDDING_LAYER = -1
 """`Site.layer` of the embedding output."""
@@ -27,19 +29,23 @@ class Stack(nn.Module, ABC):
 
     Args:
         width: D of the text stream.
-        heads: attention heads of a layer.
         sites: every site, in execution order.
+        heads_of: attention heads, by site.
+        vision_width: D' of the visual stream; None for ``width``.
     """
 
-    def __init__(self, width: int, heads: int, sites: tuple[Site, ...]) -> None:
+    def __init__(
+        self, width: int, sites: tuple[Site, ...], heads_of: Mapping[Site, int], vision_width: int | None = None
+    ) -> None:
         super().__init__()
         self.width = width
-        self.heads = heads
+        self.vision_width = vision_width or width
         self.sites = sites
+        self.heads_of = dict(heads_of)
 
     @abstractmethod
     def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return the last states of text (B, T, D) and of vision (B, V, D), or None without a visual stream."""
+        """Return the last states of text (B, T, D) and of vision (B, V, D'), or None without a visual stream."""
 
 
 class Layer(nn.Module):
@@ -57,6 +63,7 @@ class Layer(nn.Module):
         self.attention_site = Site(stage, index, stream, stream)
         self.hidden_site = Site(stage, index, stream)
         self.sites = (self.attention_site, self.hidden_site)
+        self.heads_of = {self.attention_site: shape.heads}
 
     def forward(self, states: Tensor, bias: Tensor | None, watch: Watch | None) -> Tensor:
         """Return the states after this layer, (B, S, D)."""
@@ -81,6 +88,7 @@ class Stream(nn.ModuleList):
         super().__init__(blocks)
         self.embedding_site = Site(stage, EMBEDDING_LAYER, stream)
         self.sites = (self.embedding_site, *(site for block in blocks for site in block.sites))
+        self.heads_of = {site: heads for block in blocks for site, heads in block.heads_of.items()}
 
     def forward(self, states: Tensor, bias: Tensor | None, watch: Watch | None) -> Tensor:
         """Return the states (B, S, D) after the last layer."""
@@ -101,17 +109,20 @@ class SingleStream(Stack):
         shape: of every layer.
         layers: how many.
         stage: ``joint``, or ``text`` for a model that reads text only.
+        final_norm: LayerNorm after the last layer, which layers with ``pre_norm`` need; the last state that is observed
+            is the one before it.
     """
 
-    def __init__(self, shape: BlockShape, layers: int, stage: str = "joint") -> None:
+    def __init__(self, shape: BlockShape, layers: int, stage: str = "joint", final_norm: bool = False) -> None:
         stream = Stream(shape, layers, stage, stage)
-        super().__init__(shape.width, shape.heads, stream.sites)
+        super().__init__(shape.width, stream.sites, stream.heads_of)
         self.layers = stream
+        self.norm = nn.LayerNorm(shape.width, eps=shape.eps) if final_norm else nn.Identity()
 
     def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the last states of text (B, T, D) and of vision (B, V, D), or None."""
         states, mask = _joined(embedded)
-        states = self.layers(states, attention_bias(mask, states.dtype), watch)
+        states = self.norm(self.layers(states, attention_bias(mask, states.dtype), watch))
         if embedded.vision is None:
             return states, None
         length = embedded.text.shape[1]
@@ -144,6 +155,8 @@ class CrossLayer(nn.Module):
         self.to_vision = Site(CROSS, index, "text", "vision")
         self.to_text = Site(CROSS, index, "vision", "text")
         self.sites = (self.to_vision, self.to_text, *self.text.sites, *self.vision.sites)
+        crossing = {self.to_vision: shape.heads, self.to_text: shape.heads}
+        self.heads_of = {**crossing, **self.text.heads_of, **self.vision.heads_of}
 
     def forward(
         self,
@@ -159,26 +172,68 @@ class CrossLayer(nn.Module):
         return self.text(text_seeing, text_bias, watch), self.vision(vision_reading, vision_bias, watch)
 
 
-class DualStream(Stack):
+class CoLayer(nn.Module):
+    """ViLBERT's cross layer: cross attention both ways, feed-forward, then self attention and feed-forward again.
+
+    Each direction has weights of its own, in a width and with heads of its own; both read the layer's input. What the
+    original calls a connection layer, and the layer of either stream that follows it (Lu et al. 2019; released code).
+
+    Args:
+        text, vision: shapes of the two streams.
+        width, heads: of cross attention.
+        index: where it stands among the cross layers.
+    """
+
+    def __init__(self, text: BlockShape, vision: BlockShape, width: int, heads: int, index: int) -> None:
+        super().__init__()
+        looking, reading = (replace(shape, attention_width=width, heads=heads) for shape in (text, vision))
+        self.text_attention = Attention(looking, vision.width)
+        self.vision_attention = Attention(reading, text.width)
+        self.text_feed_forward = FeedForward(text)
+        self.vision_feed_forward = FeedForward(vision)
+        self.text = Layer(text, CROSS, index, "text")
+        self.vision = Layer(vision, CROSS, index, "vision")
+        self.to_vision = Site(CROSS, index, "text", "vision")
+        self.to_text = Site(CROSS, index, "vision", "text")
+        self.sites = (self.to_vision, self.to_text, *self.text.sites, *self.vision.sites)
+        self.heads_of = {self.to_vision: heads, self.to_text: heads, **self.text.heads_of, **self.vision.heads_of}
+
+    def forward(
+        self,
+        text: Tensor,
+        vision: Tensor,
+        text_bias: Tensor | None,
+        vision_bias: Tensor | None,
+        watch: Watch | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states of text (B, T, D) and vision (B, V, D') after this layer."""
+        looking = self.text_feed_forward(self.text_attention(text, vision, vision_bias, self.to_vision, watch))
+        reading = self.vision_feed_forward(self.vision_attention(vision, text, text_bias, self.to_text, watch))
+        return self.text(looking, text_bias, watch), self.vision(reading, vision_bias, watch)
+
+
+class TwoStreams(Stack):
     """Two streams of their own, then cross layers in which they meet.
 
     Args:
-        shape: of every layer.
-        text_layers, vision_layers, cross_layers: how many of each.
+        text, vision: layers before they meet; there may be none.
+        cross: the cross layers.
+        width, vision_width: of either stream.
     """
 
-    def __init__(self, shape: BlockShape, text_layers: int, vision_layers: int, cross_layers: int) -> None:
-        text = Stream(shape, text_layers, "text", "text")
-        vision = Stream(shape, vision_layers, "vision", "vision")
-        cross = [CrossLayer(shape, index) for index in range(cross_layers)]
-        met = (site for layer in cross for site in layer.sites)
-        super().__init__(shape.width, shape.heads, (*text.sites, *vision.sites, *met))
+    def __init__(
+        self, text: Stream, vision: Stream, cross: Sequence[CrossLayer | CoLayer], width: int, vision_width: int
+    ) -> None:
+        parts = (text, vision, *cross)
+        sites = tuple(site for part in parts for site in part.sites)
+        heads_of = {site: heads for part in parts for site, heads in part.heads_of.items()}
+        super().__init__(width, sites, heads_of, vision_width)
         self.text_layers = text
         self.vision_layers = vision
         self.cross_layers = nn.ModuleList(cross)
 
     def forward(self, embedded: Embedded, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
-        """Return the last states of text (B, T, D) and of vision (B, V, D).
+        """Return the last states of text (B, T, D) and of vision (B, V, D').
 
         Raises:
             ValueError: if there is no visual stream.
@@ -193,3 +248,48 @@ class DualStream(Stack):
         for layer in self.cross_layers:
             text, vision = layer(text, vision, text_bias, vision_bias, watch)
         return text, vision
+
+
+class DualStream(TwoStreams):
+    """LXMERT's: layers of text, layers of vision, cross layers with one set of weights for both directions.
+
+    Args:
+        shape: of every layer.
+        text_layers, vision_layers, cross_layers: how many of each.
+    """
+
+    def __init__(self, shape: BlockShape, text_layers: int, vision_layers: int, cross_layers: int) -> None:
+        text = Stream(shape, text_layers, "text", "text")
+        vision = Stream(shape, vision_layers, "vision", "vision")
+        cross = [CrossLayer(shape, index) for index in range(cross_layers)]
+        super().__init__(text, vision, cross, shape.width, shape.width)
+
+
+class CoAttention(TwoStreams):
+    """ViLBERT's: layers of text, of which the last ones follow cross attention; vision enters where they begin.
+
+    Args:
+        text, vision: shapes of the two streams.
+        layers: of text.
+        cross_layers: how many of them, the last ones, stand in a cross layer, together with one of vision.
+        cross_width, cross_heads: of cross attention, both ways.
+
+    Raises:
+        ValueError: if there are fewer ``layers`` than ``cross_layers``.
+    """
+
+    def __init__(
+        self,
+        text: BlockShape,
+        vision: BlockShape,
+        layers: int,
+        cross_layers: int,
+        cross_width: int,
+        cross_heads: int,
+    ) -> None:
+        if layers < cross_layers:
+            raise ValueError(f"cross_layers={cross_layers} are among the layers of text, of which there are {layers}")
+        before = Stream(text, layers - cross_layers, "text", "text")
+        entering = Stream(vision, 0, "vision", "vision")
+        cross = [CoLayer(text, vision, cross_width, cross_heads, index) for index in range(cross_layers)]
+        super().__init__(before, entering, cross, text.width, vision.width)

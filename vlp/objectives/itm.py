@@ -31,10 +31,10 @@ class ImageTextMatching(Objective):
 
     def __init__(self, encoder: VLEncoder, corruption: PairMismatch, num_classes: int | None = None) -> None:
         super().__init__()
-        if encoder.pooler is None or encoder.feature_width is None:
+        if encoder.pooled_width is None or encoder.reads == "text":
             raise ValueError(f"itm asks whether image and text match; model {encoder.name} has no image or no pooler")
         self.corruption = corruption
-        self.head = PooledClassifier(encoder.width, 2)
+        self.head = PooledClassifier(encoder.pooled_width, 2)
         self.held_out = Totals({"loss": (), "right": (), "class_counts": (2,)})
 
     def forward(self, encoding: Encoding, batch: PretrainingBatch, encoder: VLEncoder) -> Tensor:

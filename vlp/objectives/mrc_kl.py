@@ -27,6 +27,7 @@ class MaskedRegionClassificationKL(Objective):
         corruption: what is masked.
         num_classes: C of the data's detector, background included.
         per_class_mean: divide the training loss by C.
+        head_norm: whether the head has a LayerNorm; VL-BERT's has none.
 
     Raises:
         ValueError: if the data have no class distributions or the encoder reads no regions.
@@ -38,12 +39,13 @@ class MaskedRegionClassificationKL(Objective):
         corruption: RegionMasking,
         num_classes: int | None = None,
         per_class_mean: bool = True,
+        head_norm: bool = True,
     ) -> None:
         super().__init__()
-        if num_classes is None or encoder.feature_width is None:
+        if num_classes is None or encoder.reads != "regions":
             raise ValueError(f"mrc_kl asks for classes of regions; the data or model {encoder.name} have none")
         self.corruption = corruption
-        self.head = RegionClassificationHead(encoder.width, num_classes)
+        self.head = RegionClassificationHead(encoder.vision_width, num_classes, head_norm)
         self.scale = 1 / num_classes if per_class_mean else 1.0
         self.held_out = Totals({"loss": (), "regions": (), "probs": (num_classes,), "negentropy": ()})
 

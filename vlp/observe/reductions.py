@@ -38,6 +38,7 @@ class MeetingStates:
     """Hands the states of both modalities after each chosen layer to a function, and keeps what it returns.
 
     Of a dual-stream layer the state that comes first waits for the other, which follows at once; nothing else is kept.
+    Where one stream is narrower than the other, its states get zeros beside them.
 
     Args:
         layers: what `meeting_layers` gives, or some of it.
@@ -62,12 +63,19 @@ class MeetingStates:
             return
         self.waiting[site] = value.clone()
         if all(part in self.waiting for part in layer):
-            self.results[layer] = self.reduction(torch.cat([self.waiting.pop(part) for part in layer], dim=1))
+            states = [self.waiting.pop(part) for part in layer]
+            width = max(part.shape[-1] for part in states)
+            self.results[layer] = self.reduction(torch.cat([widened(part, width) for part in states], dim=1))
 
     def take(self) -> list[Tensor]:
         """Return what was kept, layer by layer, and forget it."""
         results, self.results = self.results, {}
         return list(results.values())
+
+
+def widened(states: Tensor, width: int) -> Tensor:
+    """Return states (..., D) with zeros beside them, (..., ``width``)."""
+    return torch.nn.functional.pad(states, (0, width - states.shape[-1])) if states.shape[-1] < width else states
 
 
 class RunningPath:

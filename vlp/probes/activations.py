@@ -115,10 +115,7 @@ class ActivationCache:
 
         ``weights`` is what `encoder_digest` gives, where it is known.
         """
-        shapes: dict[str, tuple[int, ...]] = {
-            "attention": (len(sites.attention), encoder.num_heads, 2),
-            "states": (len(sites.states), 2, encoder.width),
-        }
+        shapes = pair_shapes(encoder, sites)
         if condition == "model":
             shapes["features"] = (sites.sides.count(REGION), encoder.feature_width or 0)
         bounds = shard_bounds(source.pairs)
@@ -138,6 +135,21 @@ class ActivationCache:
         return Reading(split, condition, encoder, is_mismatched, DiskStore(self.folder, content, shapes, bounds))
 
 
+def pair_shapes(encoder: VLEncoder, sites: PairSites) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what is read of one pair: weights (L, H, 2) and states (L', 2, D), D that of the wider stream.
+
+    Raises:
+        ValueError: if the maps have not all as many heads.
+    """
+    heads = {encoder.heads_of[site] for layer in sites.attention for site in layer}
+    if len(heads) != 1:
+        raise ValueError(
+            f"model {encoder.name}: maps read together have {sorted(heads)} heads, expected as many in each"
+        )
+    width = max(encoder.width_of(site.query) for layer in sites.states for site in layer)
+    return {"attention": (len(sites.attention), heads.pop(), 2), "states": (len(sites.states), 2, width)}
+
+
 def shard_bounds(pairs: Pairs) -> list[int]:
     """Return the pair at which each shard begins, and last the number of pairs."""
     starts = pairs.samples[::SHARD].contiguous()
@@ -146,7 +158,8 @@ def shard_bounds(pairs: Pairs) -> list[int]:
 
 def encoder_digest(encoder: VLEncoder) -> str:
     """Return the sha256 of a model's weights, names and heads."""
-    sha256 = hashlib.sha256(f"{encoder.name} {encoder.num_heads}".encode())
+    heads = " ".join(str(number) for number in dict.fromkeys(encoder.heads_of.values()))
+    sha256 = hashlib.sha256(f"{encoder.name} {heads}".encode())
     for name, tensor in encoder.state_dict().items():
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -333,7 +346,7 @@ class Extraction(pl.LightningModule):
         super().__init__()
         self.readings = list(readings)
         self.encoders = torch.nn.ModuleList(dict.fromkeys(reading.encoder for reading in readings))
-        self.observer = PairObserver(sites)
+        self.observer = PairObserver(sites, readings[0].encoder.first_region)
         self.todo = [reading.store.missing for reading in readings]
         self.parts: list[list[dict[str, np.ndarray]]] = [[] for _ in readings]
         self.eval()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlp.models.observation import Site
-from vlp.observe.reductions import meeting_layers
+from vlp.observe.reductions import meeting_layers, widened
 
 # Axes: P pairs of a batch, W word pieces of a phrase, L layers, H heads, S tokens of a stream, D width.
 
@@ -116,12 +116,16 @@ class PairObserver:
 
     A phrase has the largest weight among its pieces, by head and direction, and the mean of their states.
 
+    States narrower than others of the model, those of one stream of two, get zeros beside them.
+
     Args:
         sites: where to look.
+        first_region: where the first region stands among the visual tokens (`VLEncoder.first_region`).
     """
 
-    def __init__(self, sites: PairSites) -> None:
+    def __init__(self, sites: PairSites, first_region: int = 0) -> None:
         self.sites = sites
+        self.first_region = first_region
         self.maps = _uses(sites.attention)
         self.states = _uses(sites.states)
         self._clear()
@@ -150,7 +154,9 @@ class PairObserver:
     def take(self) -> tuple[Tensor, Tensor]:
         """Return weights (P, L, H, 2) and states (P, L, 2, D) of the batch, and forget them."""
         weights = _gathered(self.attention, len(self.sites.attention), -1)
-        states = _gathered(self.hidden, len(self.sites.states), 1)
+        width = max(states.shape[-1] for states in self.hidden.values())
+        hidden = {place: widened(states, width) for place, states in self.hidden.items()}
+        states = _gathered(hidden, len(self.sites.states), 1)
         self._clear()
         return weights, states
 
@@ -177,8 +183,9 @@ class PairObserver:
     def _positions(self, side: int, stream: str) -> Tensor:
         """Return (P, W) or (P, 1): where a side's tokens stand in a stream."""
         within = self.places.first if side == 0 else self.places.second[:, None]
-        is_shifted = stream == "joint" and self.sites.sides[side] == REGION
-        return within + self.places.length if is_shifted else within
+        if self.sites.sides[side] != REGION:
+            return within
+        return within + self.first_region + (self.places.length if stream == "joint" else 0)
 
 
 def _uses(layers: Iterable[tuple[Site, Site]]) -> Mapping[Site, list[tuple[int, int]]]:

@@ -327,7 +327,7 @@ class TrainedProbe(Probe):
     def raw_features(self, kept: Mapping[str, PairActivations]) -> Task:
         """Return the control of equation 4 on raw features."""
         inputs = {part: read.features for part, read in kept.items() if read.features is not None}
-        prober = partial(VisualFeaturesProber, rank=self.encoder.width, **fitting_of(self.prober))
+        prober = partial(VisualFeaturesProber, rank=self.encoder.vision_width, **fitting_of(self.prober))
         return Task(RAW, prober, inputs)
 
 

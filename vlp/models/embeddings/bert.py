@@ -5,6 +5,8 @@ Devlin et al., NAACL 2019, arXiv:1810.04805.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from vlp.data.sample import Batch
@@ -21,6 +23,8 @@ class BertEmbeddings(Embeddings):
         positions: the longest caption in word pieces.
         dropout: after the LayerNorm.
     """
+
+    reads: ClassVar[str] = "text"
 
     def __init__(
         self, vocab_size: int, feature_width: int | None, width: int, positions: int, dropout: float = 0.1

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
-from vlp.models.embeddings.regions import corners_size_area, region_inputs
+from vlp.models.embeddings.regions import location_vector, region_inputs, with_global_region
 
-LOCATION_WIDTH = 7
 FIRST_IMAGE_TYPE = 1
 """Row of the segment table, shared with text, that regions of the first image get; text is 0."""
 
@@ -27,6 +26,9 @@ class UniterEmbeddings(Embeddings):
         types: rows of the segment table.
         dropout: after the last LayerNorm of either stream.
         eps: LayerNorm's epsilon.
+        location_width: 7 for (x1, y1, x2, y2, w, h, area) in [0, 1], 5 without size.
+        has_mask_vector: whether a masked region gets the learned vector, or nothing.
+        global_region: see `Embeddings`.
     """
 
     def __init__(
@@ -38,26 +40,32 @@ class UniterEmbeddings(Embeddings):
         types: int = 2,
         dropout: float = 0.1,
         eps: float = 1e-12,
+        location_width: int = 7,
+        has_mask_vector: bool = True,
+        global_region: str | None = None,
     ) -> None:
-        super().__init__(TextEmbeddings(vocab_size, width, positions, types, dropout, eps), feature_width)
+        text = TextEmbeddings(vocab_size, width, positions, types, dropout, eps)
+        super().__init__(text, feature_width, global_region)
+        self.location_width = location_width
         self.features = nn.Linear(feature_width, width)
         self.features_norm = nn.LayerNorm(width, eps=eps)
-        self.location = nn.Linear(LOCATION_WIDTH, width)
+        self.location = nn.Linear(location_width, width)
         self.location_norm = nn.LayerNorm(width, eps=eps)
-        self.masked_feature = nn.Embedding(1, feature_width)
+        self.masked_feature = nn.Embedding(1, feature_width) if has_mask_vector else None
         self.norm = nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams."""
+        batch = with_global_region(batch, self.global_region)
         regions = region_inputs(batch)
         look = self.features_norm(self.features(self._with_mask_vector(regions.features, batch)))
-        place = self.location_norm(self.location(corners_size_area(regions.boxes)))
+        place = self.location_norm(self.location(location_vector(regions.boxes, self.location_width)))
         vision = self.dropout(self.norm(look + place + self._segments(batch)))
         return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, regions.mask)
 
     def _with_mask_vector(self, features: Tensor, batch: Batch) -> Tensor:
-        if batch.masked_regions is None:
+        if batch.masked_regions is None or self.masked_feature is None:
             return features
         return features + batch.masked_regions[..., None] * self.masked_feature.weight[0]
 

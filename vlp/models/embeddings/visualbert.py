@@ -7,11 +7,10 @@ from torch.nn import functional
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
-from vlp.models.embeddings.regions import region_inputs
+from vlp.models.embeddings.regions import NO_WORD, region_inputs, with_global_region
 
 # Axes: B batch, V regions, K aligned words, D width.
 
-NO_WORD = -1
 VISUAL_POSITION = 0
 """Row of the visual position table that every region gets."""
 
@@ -32,6 +31,7 @@ class VisualBertEmbeddings(Embeddings):
             transformers' default is 1, a row that the released single-image weights hardly trained.
         dropout: after the LayerNorm.
         eps: LayerNorm's epsilon.
+        global_region: see `Embeddings`.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class VisualBertEmbeddings(Embeddings):
         visual_type: int = 0,
         dropout: float = 0.1,
         eps: float = 1e-12,
+        global_region: str | None = None,
     ) -> None:
-        super().__init__(TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps), feature_width)
+        text = TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps)
+        super().__init__(text, feature_width, global_region)
         self.visual_type = visual_type
         self.features = nn.Linear(feature_width, width)
         self.visual_positions = nn.Embedding(positions, width)
@@ -52,6 +54,7 @@ class VisualBertEmbeddings(Embeddings):
 
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams."""
+        batch = with_global_region(batch, self.global_region)
         place = self.visual_positions.weight[VISUAL_POSITION]
         if batch.alignment is not None:
             place = place + self._word_positions(batch.alignment)
