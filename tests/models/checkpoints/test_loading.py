@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tests.models.examples import FEATURE_WIDTH, MODELS, VOCAB, random_batch, small_encoder
 from tests.models.peers import BARE, WITH_HEADS, Sizes, config_of, shaken
 from vlp.models import build, export_weights, load_weights, read_record
+from vlp.models.checkpoints.loading import KNOWN
 
 SIZES = {"bert": Sizes((2,)), "visualbert": Sizes((2,)), "lxmert": Sizes((1, 1, 1))}
 RECORD = {"model": {"name": "uniter"}, "size": "tiny", "vocab_size": VOCAB, "features": {"width": FEATURE_WIDTH}}
@@ -178,7 +179,7 @@ class TestBadFiles:
         with pytest.raises(ValueError) as error:
             load_weights(small_encoder("bert"), tmp_path / "timm.safetensors")
         assert message(error) == (
-            f"{tmp_path / 'timm.safetensors'} is in no format we know (ours; transformers' BERT, VisualBERT, LXMERT): "
+            f"{tmp_path / 'timm.safetensors'} is in no format we know ({KNOWN}): "
             "it has 2 tensors, the first being blocks.0.attn.weight, head.weight"
         )
 

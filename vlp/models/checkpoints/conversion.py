@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Tensors of an encoder by our names; prediction heads and buffers that hold no weights are left out.
+    """What a file holds, by our names: every tensor of it is in ``tensors``, ``heads`` or ``left_out``.
 
     Args:
         source: the format, as `LoadReport.source` says it.
         description: what the file seems to hold, for messages.
-        tensors: by our names; a name that no model of ours has is unexpected.
-        original: the file's own name of each.
+        tensors: of an encoder; a name that no model of ours has is unexpected.
+        original: the file's own name of each of them.
+        heads: of objectives, as ``mlm.head.bias``; matching heads have class 1 for "matched", whatever the file has.
+        left_out: the file's names of tensors that nothing of ours takes, and why.
+        model: the option of ``conf/model`` it was made for; empty where the file does not say.
+        part: what of the encoder the file is about, by the start of our names; empty for all of it.
+        released_behaviour: whether it was trained with what its release does wrong; None where there is nothing wrong,
+            or nobody knows.
     """
 
     source: str
     description: str
     tensors: dict[str, Tensor]
     original: dict[str, str]
+    heads: dict[str, Tensor] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+    part: str = ""
+    released_behaviour: bool | None = None

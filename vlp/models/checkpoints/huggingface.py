@@ -5,35 +5,23 @@ Read from a folder (``config.json`` with ``model.safetensors`` or ``pytorch_mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from torch import Tensor
-
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents
+from vlp.models.checkpoints.naming import (
+    FIRST_QUERY,
+    LAYER,
+    MATCHING_HEAD,
+    SINGLE_STREAM,
+    TEXT,
+    WORD_COPIES,
+    WORD_HEAD,
+    WORDS,
+    Naming,
+    Renames,
+)
 
 SOURCE = "huggingface"
 
-Renames = tuple[tuple[str, str], ...]
-
-OLD_NORM_NAMES: Renames = ((".gamma", ".weight"), (".beta", ".bias"))
-"""LayerNorm's parameters in files converted from TensorFlow."""
-
-TEXT: Renames = (
-    ("embeddings.word_embeddings.", "embeddings.text.words."),
-    ("embeddings.position_embeddings.", "embeddings.text.positions."),
-    ("embeddings.token_type_embeddings.", "embeddings.text.types."),
-    ("embeddings.LayerNorm.", "embeddings.text.norm."),
-)
-LAYER: Renames = (
-    ("attention.self.", "attention."),
-    ("attention.output.dense.", "attention.output."),
-    ("attention.output.LayerNorm.", "attention.norm."),
-    ("intermediate.dense.", "feed_forward.expand."),
-    (".output.dense.", ".feed_forward.contract."),
-    (".output.LayerNorm.", ".feed_forward.norm."),
-)
-SINGLE_STREAM: Renames = (("encoder.layer.", "stack.layers."), *LAYER)
 VISUAL: Renames = (
     ("embeddings.visual_projection.", "embeddings.features."),
     ("embeddings.visual_position_embeddings.", "embeddings.visual_positions."),
@@ -61,71 +49,46 @@ DUAL_STREAM: Renames = (
     ("encoder.x_layers.", "stack.cross_layers."),
     *LAYER,
 )
-
-BARE_PARTS = frozenset({"embeddings", "encoder", "pooler"})
-HEAD_PARTS = frozenset({"cls", "classifier", "qa_outputs", "attention", "obj_predict_head", "answer_head"})
-"""First part of the names of prediction heads, outside the prefix of the encoder."""
-BUFFERS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
-
-
-@dataclass(frozen=True)
-class Naming:
-    """How transformers names the weights of one architecture.
-
-    Args:
-        architecture: for messages.
-        prefix: before every encoder weight in a model with heads.
-        markers: names (after the prefix) that a file must have to be this architecture.
-        renames: replacements of substrings, in order.
-    """
-
-    architecture: str
-    prefix: str
-    markers: tuple[str, ...]
-    renames: Renames
-
-    def convert(self, contents: Contents) -> Conversion | None:
-        """Return the encoder's tensors by our names if the file is of this architecture, else None."""
-        names = {_modern(key): key for key in contents.tensors}
-        prefix = self.prefix if any(name.startswith(self.prefix) for name in names) else ""
-        if not all(prefix + marker in names for marker in self.markers):
-            return None
-        original = {self._rename(name, prefix): key for name, key in names.items() if not _is_left_out(name, prefix)}
-        tensors: dict[str, Tensor] = {name: contents.tensors[key] for name, key in original.items()}
-        return Conversion(SOURCE, f"transformers' {self.architecture}", tensors, original)
-
-    def _rename(self, name: str, prefix: str) -> str:
-        name = name.removeprefix(prefix)
-        for old, new in self.renames:
-            name = name.replace(old, new)
-        return name
-
-
-def _modern(key: str) -> str:
-    for old, new in OLD_NORM_NAMES:
-        if key.endswith(old):
-            return key.removesuffix(old) + new
-    return key
-
-
-def _is_left_out(name: str, prefix: str) -> bool:
-    """Whether ``name`` is a prediction head's or a buffer that holds no weight."""
-    is_head = bool(prefix) and not name.startswith(prefix) and name.partition(".")[0] in HEAD_PARTS
-    return is_head or name.removeprefix(prefix) in BUFFERS
-
-
-WORDS = "embeddings.word_embeddings.weight"
-FIRST_QUERY = "encoder.layer.0.attention.self.query.weight"
+FIRST_VISUAL = "encoder.visn_fc.visn_fc.weight"
+FINE_TUNED = frozenset({"classifier.", "qa_outputs.", "attention."})
+"""Heads of fine-tuned models."""
+LXMERT_HEADS = frozenset({"obj_predict_head.", "answer_head."})
+"""Detector classes without background, attributes and features behind one transform; answers."""
 
 NAMINGS = (
     Naming(
-        "VisualBERT",
-        "visual_bert.",
+        SOURCE,
+        "visualbert",
+        "transformers' VisualBERT",
+        ("visual_bert.", ""),
         (WORDS, FIRST_QUERY, "embeddings.visual_projection.weight"),
         (*TEXT, *VISUAL, *SINGLE_STREAM),
+        (*WORD_HEAD, *MATCHING_HEAD),
+        WORD_COPIES,
+        FINE_TUNED | {"cls."},
     ),
-    Naming("LXMERT", "lxmert.", (WORDS, "encoder.visn_fc.visn_fc.weight"), (*TEXT, *DUAL_STREAM)),
-    Naming("BERT", "bert.", (WORDS, FIRST_QUERY), (*TEXT, *SINGLE_STREAM)),
+    Naming(
+        SOURCE,
+        "lxmert",
+        "transformers' LXMERT",
+        ("lxmert.", ""),
+        (WORDS, FIRST_VISUAL),
+        (*TEXT, *DUAL_STREAM),
+        (*WORD_HEAD, *MATCHING_HEAD),
+        WORD_COPIES,
+        FINE_TUNED | LXMERT_HEADS | {"cls."},
+    ),
+    Naming(
+        SOURCE,
+        "bert",
+        "transformers' BERT",
+        ("bert.", ""),
+        (WORDS, FIRST_QUERY),
+        (*TEXT, *SINGLE_STREAM),
+        WORD_HEAD,
+        WORD_COPIES,
+        FINE_TUNED | {"cls."},  # its second head asks for the next sentence, with class 0 for it
+    ),
 )
 
 

@@ -20,6 +20,8 @@ from vlp.models.encoder import VLEncoder
 SOURCE = "vlp"
 ENCODER = "encoder."
 HEADS = "objectives."
+BEHAVIOUR = "released_behaviour"
+"""Key of a model's config: whether it does what its release does where that is wrong."""
 MARKER = "embeddings.text.words.weight"
 
 
@@ -28,15 +30,24 @@ def convert(contents: Contents) -> Conversion | None:
     prefix = ENCODER if ENCODER + MARKER in contents.tensors else ""
     if prefix + MARKER not in contents.tensors:
         return None
-    tensors = {
-        key.removeprefix(prefix): value for key, value in contents.tensors.items() if not (prefix and _is_head(key))
-    }
-    name = ((contents.record or {}).get("model") or {}).get("name", "unnamed")
-    return Conversion(SOURCE, f"our {name}", tensors, {key: prefix + key for key in tensors})
+    heads = {key: value for key, value in contents.tensors.items() if prefix and key.startswith(HEADS)}
+    tensors = {key.removeprefix(prefix): value for key, value in contents.tensors.items() if key not in heads}
+    model = (contents.record or {}).get("model") or {}
+    name = model.get("name", "unnamed")
+    return Conversion(
+        SOURCE,
+        f"our {name}",
+        tensors,
+        {key: prefix + key for key in tensors},
+        {key.removeprefix(HEADS): value for key, value in heads.items()},
+        model=name if isinstance(name, str) else "",
+        released_behaviour=_released_behaviour(model),
+    )
 
 
-def _is_head(key: str) -> bool:
-    return key.startswith(HEADS)
+def _released_behaviour(model: Mapping[str, Any]) -> bool | None:
+    """Return what a record says of its model's behaviour; False where it has a model and does not say."""
+    return bool(model.get(BEHAVIOUR, False)) if model else None
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:

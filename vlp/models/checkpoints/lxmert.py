@@ -1,0 +1,21 @@
+"""LXMERT's released weights (``model_LXRT.pth``): Tan and Bansal, EMNLP 2019. transformers' names behind ``bert.``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vlp.models.checkpoints.conversion import Conversion
+from vlp.models.checkpoints.files import Contents
+from vlp.models.checkpoints.huggingface import NAMINGS
+
+NAMING = replace(
+    next(naming for naming in NAMINGS if naming.model == "lxmert"),
+    source="lxmert",
+    title="LXMERT's release",
+    prefixes=("bert.", "lxrt_encoder.model.bert."),  # fine-tuned ones wrap it once more
+)
+
+
+def convert(contents: Contents) -> Conversion | None:
+    """Return what the file holds by our names if it is LXMERT's, else None."""
+    return NAMING.convert(contents)
