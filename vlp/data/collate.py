@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vlp.data.pixels import PixelInput
 from vlp.data.region_checks import check_shapes, check_values
 from vlp.data.sample import Batch, Regions, Sample
 from vlp.data.tokenisation import CaptionTokenizer, TokenizedCaption
@@ -54,8 +55,9 @@ def collate_inputs(
     regions: Sequence[Regions | None],
     samples: Sequence[Sample],
     pad_id: int,
+    pixel_input: PixelInput | None = None,
 ) -> Batch:
-    """Return the model's inputs; the image side is None unless every sample has regions.
+    """Return the model's inputs; the image side is regions if every sample has them, or pixels if those are asked for.
 
     Args:
         input_ids: ids of each caption.
@@ -63,13 +65,17 @@ def collate_inputs(
         regions: regions of each image.
         samples: whose images these are: their sizes in pixels, their names for errors.
         pad_id: id of [PAD].
+        pixel_input: the pixels that the model reads in the place of regions; None for a model that reads no pixels.
 
     Raises:
-        ValueError: naming the image and sample whose regions are none, of the wrong shape, not finite, or boxes outside
-            [0, 1], inverted or empty.
+        ValueError: naming the image and sample that has no pixels, or whose regions are none, of the wrong shape, not
+            finite, or boxes outside [0, 1], inverted or empty.
     """
     batch = Batch(pad(input_ids, pad_id), lengths_mask(input_ids), pad(token_types))
     batch.image_sizes = torch.tensor([(sample.width, sample.height) for sample in samples])
+    if pixel_input is not None:
+        batch.pixels, batch.pixel_mask = pixel_input.collate(samples)
+        return batch
     present = [r for r in regions if r is not None]
     if len(present) == len(regions):
         check_shapes(present, samples)
@@ -81,8 +87,13 @@ def collate_inputs(
     return batch
 
 
-def collate_probe(samples: Sequence[Sample], tokenizer: CaptionTokenizer, max_pieces: int | None) -> ProbeBatch:
-    """Return a probe's batch of ``samples``.
+def collate_probe(
+    samples: Sequence[Sample],
+    tokenizer: CaptionTokenizer,
+    max_pieces: int | None,
+    pixel_input: PixelInput | None = None,
+) -> ProbeBatch:
+    """Return a probe's batch of ``samples``, with pixels where the model reads those.
 
     Raises:
         ValueError: naming the sample whose caption is empty or longer than ``max_pieces``.
@@ -94,5 +105,6 @@ def collate_probe(samples: Sequence[Sample], tokenizer: CaptionTokenizer, max_pi
         [s.regions for s in samples],
         samples,
         tokenizer.pad_id,
+        pixel_input,
     )
     return ProbeBatch(inputs, tuple(samples), tokens, pad([~t.special for t in tokens]))

@@ -15,6 +15,7 @@ from vlp.data.dataset import VLDataset
 from vlp.data.masking import Corruption
 from vlp.data.ordering import Place, TrainingOrder
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
+from vlp.data.pixels import PixelInput
 from vlp.data.sample import Sample
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.durable.stopping import ignore_signals
@@ -82,6 +83,7 @@ class PretrainingData(pl.LightningDataModule):
         num_workers: processes that prepare batches; changes no number.
         seed: of order and corruption.
         max_pieces: the longest caption the model takes.
+        pixel_input: the pixels the model reads; None for a model that reads none.
     """
 
     def __init__(
@@ -95,9 +97,16 @@ class PretrainingData(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         max_pieces: int | None = None,
+        pixel_input: PixelInput | None = None,
     ) -> None:
         super().__init__()
-        pairs = partial(PretrainingPairs, tokenizer=tokenizer, corruptions=corruptions, max_pieces=max_pieces)
+        pairs = partial(
+            PretrainingPairs,
+            tokenizer=tokenizer,
+            corruptions=corruptions,
+            max_pieces=max_pieces,
+            pixel_input=pixel_input,
+        )
         self.train_pairs = pairs(train, seed=seed)
         self.val_pairs = pairs(val, seed=0)
         self.task_weights = dict(task_weights)
@@ -165,6 +174,7 @@ def probe_loader(
     batch_size: int,
     num_workers: int = 0,
     max_pieces: int | None = None,
+    pixel_input: PixelInput | None = None,
 ) -> DataLoader[ProbeBatch]:
     """Return every sample of ``dataset`` once, in order, as batches of a probe.
 
@@ -174,18 +184,25 @@ def probe_loader(
         batch_size: samples a batch.
         num_workers: processes that prepare batches; changes no number.
         max_pieces: the longest caption the model takes; a longer one is an error naming the sample.
+        pixel_input: the pixels the model reads; None for a model that reads none.
     """
-    return whole_batches(
-        _ProbeBatches(dataset, tokenizer, max_pieces), EveryBatch(len(dataset), batch_size), num_workers
-    )
+    batches = _ProbeBatches(dataset, tokenizer, max_pieces, pixel_input)
+    return whole_batches(batches, EveryBatch(len(dataset), batch_size), num_workers)
 
 
 class _ProbeBatches(Dataset[ProbeBatch]):
     """Probe batches, addressed by lists of places."""
 
-    def __init__(self, dataset: VLDataset, tokenizer: CaptionTokenizer, max_pieces: int | None) -> None:
-        self.dataset, self.tokenizer, self.max_pieces = dataset, tokenizer, max_pieces
+    def __init__(
+        self,
+        dataset: VLDataset,
+        tokenizer: CaptionTokenizer,
+        max_pieces: int | None,
+        pixel_input: PixelInput | None,
+    ) -> None:
+        self.dataset, self.tokenizer = dataset, tokenizer
+        self.max_pieces, self.pixel_input = max_pieces, pixel_input
 
     def __getitem__(self, places: Sequence[Place]) -> ProbeBatch:
         samples: list[Sample] = [self.dataset[place.index] for place in places]
-        return collate_probe(samples, self.tokenizer, self.max_pieces)
+        return collate_probe(samples, self.tokenizer, self.max_pieces, self.pixel_input)

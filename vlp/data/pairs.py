@@ -19,6 +19,7 @@ from vlp.data.collate import collate_inputs, pad
 from vlp.data.dataset import VLDataset
 from vlp.data.masking import IGNORE, Corruption, Example, PairMismatch
 from vlp.data.ordering import Place
+from vlp.data.pixels import PixelInput
 from vlp.data.sample import Batch, Regions, Sample
 from vlp.data.tokenisation import CaptionTokenizer
 
@@ -80,6 +81,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         corruptions: by objective; a batch for some objectives gets theirs only.
         seed: of every draw.
         max_pieces: the longest caption the model takes, in pieces, specials included.
+        pixel_input: the pixels the model reads; None for a model that reads none.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         corruptions: Mapping[str, Corruption],
         seed: int = 0,
         max_pieces: int | None = None,
+        pixel_input: PixelInput | None = None,
     ) -> None:
         self.dataset = dataset
         self.tokenizer = tokenizer
@@ -96,6 +99,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         self.corruptions = dict(sorted(corruptions.items(), key=lambda item: not isinstance(item[1], PairMismatch)))
         self.seed = seed
         self.max_pieces = max_pieces
+        self.pixel_input = pixel_input
         self.truth_annotated: bool = dataset.truth_annotated
 
     def __len__(self) -> int:
@@ -159,6 +163,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             [e.regions for e in examples],
             [e.sample for e in examples],
             self.tokenizer.pad_id,
+            self.pixel_input,
         )
         batch = PretrainingBatch(
             inputs,

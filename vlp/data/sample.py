@@ -156,6 +156,8 @@ class Batch:
         alignment: (B, V, K) long, positions of the words aligned with each region, -1 for none.
         pixels: (B, 3, H, W) float, for models that read images.
         pixel_mask: (B, H, W) bool, false at padding.
+        pivots: (B,) float in [0, 1), the place of one visual token among an image's, row by row; a model that finds
+            visual tokens itself hides it and those it takes for the same. NaN where nothing is hidden.
     """
 
     input_ids: Tensor
@@ -170,6 +172,7 @@ class Batch:
     alignment: Tensor | None = None
     pixels: Tensor | None = None
     pixel_mask: Tensor | None = None
+    pivots: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the batch size B."""

@@ -41,6 +41,14 @@ class FirstTokenPooler(Pooler):
         return torch.tanh(self.dense(text[:, 0]))
 
 
+class FirstToken(Pooler):
+    """The first text token, [CLS], as it is: SOHO's heads and the Swin-parsed model's read the last layer."""
+
+    def forward(self, text: Tensor, vision: Tensor | None) -> Tensor:
+        """Return (B, D) for text (B, T, D); ``vision`` is not read."""
+        return text[:, 0]
+
+
 class FusedPooler(Pooler):
     """The first token of either stream, projected and fused (ViLBERT; controlled models of Bugliarello et al. 2021).
 

@@ -1,0 +1,123 @@
+"""What embeddings of pixels share: checking a batch's pixels, cells of a grid, what a cell has by its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vlp.data.pixels import PixelInput
+from vlp.data.sample import Batch
+
+# Axes: B batch, H and W pixels, R rows and C columns of a grid of cells, V = R * C, F feature width, D width.
+
+Table = Callable[[int, int], Tensor]
+"""What has (R, C, D) for every grid of R rows and C columns."""
+
+SINE_TEMPERATURE = 10_000
+SINE_EPS = 1e-6
+
+
+def check_pixels(batch: Batch, pixel_input: PixelInput, model: str) -> None:
+    """Check that ``batch`` has pixels that ``model`` can read.
+
+    Raises:
+        ValueError: if there is no image, if a side is no multiple of what the model needs, or if a row is all padding.
+    """
+    if batch.pixels is None or batch.pixel_mask is None:
+        raise ValueError(f"{model} reads pixels and a pixel mask; the batch has no image")
+    height, width = batch.pixels.shape[-2:]
+    if height % pixel_input.multiple or width % pixel_input.multiple:
+        raise ValueError(f"{model} reads sides that are multiples of {pixel_input.multiple}, got {width} x {height}")
+    has_pixel_B = batch.pixel_mask[:, 0, 0]
+    if not bool(has_pixel_B.all()):
+        row = int((~has_pixel_B).nonzero()[0])
+        raise ValueError(f"image without pixels: row {row} of the batch is padding, {model} needs its image upper left")
+
+
+def cell_mask(batch: Batch, stride: int) -> Tensor:
+    """Return which cells of the grid are real, (B, R, C) bool: those whose upper left pixel is."""
+    assert batch.pixel_mask is not None
+    return batch.pixel_mask[:, ::stride, ::stride]
+
+
+def same_size(mask_BRC: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+    """Yield, for each size among the grids, which of the batch have it, (B,) bool, and its rows and columns.
+
+    Images stand in the upper left corner of their padding.
+    """
+    sizes_B2 = torch.stack([mask_BRC[:, :, 0].sum(1), mask_BRC[:, 0, :].sum(1)], dim=1)
+    for size in sizes_B2.unique(dim=0):
+        yield (sizes_B2 == size).all(dim=1), int(size[0]), int(size[1])
+
+
+def by_place(mask_BRC: Tensor, table: Table, width: int) -> Tensor:
+    """Return (B, V, D): what ``table`` has for each image's own grid, zeros at padding."""
+    placed: Tensor | None = None
+    for chosen_B, rows, columns in same_size(mask_BRC):
+        values = table(rows, columns)
+        if placed is None:
+            placed = values.new_zeros(*mask_BRC.shape, width)
+        room = (0, 0, 0, mask_BRC.shape[2] - columns, 0, mask_BRC.shape[1] - rows)
+        placed = torch.where(chosen_B[:, None, None, None], nn.functional.pad(values, room), placed)
+    assert placed is not None
+    return placed.flatten(1, 2)
+
+
+def parsed(parser: nn.Module, batch: Batch, mask_BRC: Tensor, stride: int) -> Tensor:
+    """Return the features (N, F) that ``parser`` finds in the real cells, image by image and row by row.
+
+    Images of one size go through it together and without their padding, which a convolution or a window would mix with
+    what stands beside it.
+
+    Args:
+        parser: (B, 3, H, W) to (B, R, C, F).
+        batch: one with pixels.
+        mask_BRC: from `cell_mask`.
+        stride: pixels of a cell's side.
+    """
+    assert batch.pixels is not None
+    groups = list(same_size(mask_BRC))
+    if len(groups) == 1:
+        _, rows, columns = groups[0]
+        return parser(batch.pixels[:, :, : rows * stride, : columns * stride]).flatten(0, 2)
+    found, places = [], []
+    for chosen_B, rows, columns in groups:
+        found.append(parser(batch.pixels[chosen_B, :, : rows * stride, : columns * stride]).flatten(0, 2))
+        places.append((mask_BRC & chosen_B[:, None, None]).flatten().nonzero().squeeze(1))
+    return torch.cat(found)[torch.cat(places).argsort()]
+
+
+def spread(rows_ND: Tensor, mask_BV: Tensor) -> Tensor:
+    """Return (B, V, D) with the rows of the real cells, in order, at their places, and zeros at padding."""
+    if mask_BV.all():
+        return rows_ND.unflatten(0, mask_BV.shape)
+    return rows_ND.new_zeros(*mask_BV.shape, rows_ND.shape[-1]).masked_scatter(mask_BV[..., None], rows_ND)
+
+
+def sine_positions(rows: int, columns: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Return fixed positions (R, C, D) of a grid: sines and cosines, of the row first, then of the column.
+
+    A coordinate runs from 1 to the number of rows (columns), scaled to 2 pi; each half alternates sine and cosine of
+    falling frequencies (Carion et al., ECCV 2020, arXiv:2005.12872, released code, as SOHO has it).
+
+    Raises:
+        ValueError: if ``width`` is no multiple of 4.
+    """
+    if width % 4:
+        raise ValueError(f"sine positions of two coordinates need a width that 4 divides, got {width}")
+    halves = [
+        _sines(torch.arange(1, count + 1, dtype=torch.float32, device=device) / (count + SINE_EPS), width // 2)
+        for count in (rows, columns)
+    ]
+    return torch.cat([halves[0][:, None].expand(-1, columns, -1), halves[1][None].expand(rows, -1, -1)], dim=-1)
+
+
+def _sines(share_N: Tensor, width: int) -> Tensor:
+    """Return (N, width) for coordinates in (0, 1]."""
+    order = torch.arange(width // 2, dtype=torch.float32, device=share_N.device)
+    frequencies = SINE_TEMPERATURE ** (-2 * order / width)
+    angles = 2 * math.pi * share_N[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

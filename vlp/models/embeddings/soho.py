@@ -1,0 +1,127 @@
+"""SOHO's embedding of words and of a convolutional grid (Huang et al., CVPR 2021, arXiv:2104.03135; released code)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vlp.data.pixels import PixelInput
+from vlp.data.sample import Batch
+from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
+from vlp.models.embeddings.dictionary import VisualDictionary
+from vlp.models.embeddings.pixels import by_place, cell_mask, check_pixels, parsed, sine_positions, spread
+from vlp.models.parsers import Parser
+
+# Axes: B batch, R rows and C columns of cells, V = R * C, N real cells of a batch, D width.
+
+
+class SohoEmbeddings(Embeddings):
+    """Cell = LN(feature mixed with its entry of the visual dictionary + fixed position), dropout; words as in BERT.
+
+    Where the batch has pivots, the cells of the pivot's image that share its entry are hidden together, by a learned
+    vector in the place of the mixture; `Embedded.targets` are the numbers of the entries. Masks of padding are right on
+    both axes (the released code takes the height for both).
+
+    Args:
+        vocab_size: rows of the word table.
+        feature_width: taken and ignored: it reads pixels.
+        width: D.
+        positions: the longest caption in word pieces.
+        parser: finds the grid of features.
+        image_size: of the shorter side, in pixels.
+        longest: most pixels of the longer side; None for square images.
+        entries: of the visual dictionary.
+        momentum: of the visual dictionary.
+        gate: mix by weights that a cell's feature and entry decide (the released pre-training) instead of adding.
+        dropout: after either stream's embedding.
+        eps: LayerNorm's epsilon.
+    """
+
+    reads = "pixels"
+
+    def __init__(
+        self,
+        vocab_size: int,
+        feature_width: int | None,
+        width: int,
+        positions: int,
+        parser: Parser,
+        image_size: int,
+        longest: int | None,
+        entries: int,
+        momentum: float = 0.99,
+        gate: bool = True,
+        dropout: float = 0.1,
+        eps: float = 1e-12,
+    ) -> None:
+        del feature_width
+        super().__init__(TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps), feature_width=None)
+        self.input = PixelInput(image_size, longest, parser.stride)
+        self.parser = parser
+        self.features = nn.Linear(parser.width, width)
+        self.features_norm = nn.BatchNorm1d(width)
+        self.dictionary = VisualDictionary(entries, width, momentum)
+        self.entry = nn.Linear(width, width)
+        self.gate = nn.Linear(2 * width, 2) if gate else None
+        self.masked_cell = nn.Embedding(1, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def pixel_input(self) -> PixelInput:
+        """Images in their proportions, sides cut to whole cells, with ImageNet's normalisation."""
+        return self.input
+
+    def check(self, batch: Batch, model: str) -> None:
+        """Check that ``batch`` has pixels that make whole cells.
+
+        Raises:
+            ValueError: if it has not.
+        """
+        check_pixels(batch, self.input, model)
+
+    def initialise_own(self) -> None:
+        """Draw the parser's weights as timm does."""
+        self.parser.initialise()
+
+    def forward(self, batch: Batch) -> Embedded:
+        """Return both streams."""
+        mask_BRC = cell_mask(batch, self.parser.stride)
+        mask_BV = mask_BRC.flatten(1)
+        features_ND = self.features_norm(self.features(parsed(self.parser, batch, mask_BRC, self.parser.stride)))
+        entries_ND, numbers_N = self.dictionary(features_ND)
+        cells = spread(self._mixed(features_ND, entries_ND), mask_BV)
+        numbers_BV = torch.full_like(mask_BV, -1, dtype=torch.long).masked_scatter(mask_BV, numbers_N)
+        hidden_BV = None if batch.pivots is None else alike(numbers_BV, mask_BV, batch.pivots)
+        if hidden_BV is not None:
+            cells = torch.where(hidden_BV[..., None], self.masked_cell.weight.to(cells.dtype), cells)
+        width = cells.shape[-1]
+        place = by_place(mask_BRC, lambda rows, columns: sine_positions(rows, columns, width, cells.device), width)
+        vision = self.dropout(self.norm(cells + place))
+        text = self.text(batch.input_ids, batch.token_types)
+        return Embedded(text, batch.text_mask, vision, mask_BV, hidden_BV, numbers_BV)
+
+    def vision_mask(self, batch: Batch) -> Tensor | None:
+        """Return which cells are real, (B, V) bool, row by row."""
+        return None if batch.pixel_mask is None else cell_mask(batch, self.parser.stride).flatten(1)
+
+    def _mixed(self, features_ND: Tensor, entries_ND: Tensor) -> Tensor:
+        projected_ND = self.entry(entries_ND)
+        if self.gate is None:
+            return features_ND + projected_ND
+        share_N2 = self.gate(torch.cat([entries_ND, features_ND], dim=1)).softmax(dim=1)
+        return share_N2[:, :1] * projected_ND + share_N2[:, 1:] * features_ND
+
+
+def alike(numbers_BV: Tensor, mask_BV: Tensor, pivots_B: Tensor) -> Tensor:
+    """Return (B, V) bool: the real cells of each image that have the number of the cell at its pivot; none for NaN.
+
+    Args:
+        numbers_BV: of entries.
+        mask_BV: true at real cells.
+        pivots_B: in [0, 1), see `Batch.pivots`.
+    """
+    rank_B = (pivots_B.nan_to_num(0.0) * mask_BV.sum(dim=1)).long()
+    is_pivot_BV = mask_BV & (mask_BV.cumsum(dim=1) - 1 == rank_B[:, None])
+    number_B = numbers_BV.masked_fill(~is_pivot_BV, -1).amax(dim=1)
+    return mask_BV & (numbers_BV == number_B[:, None]) & ~pivots_B.isnan()[:, None]
