@@ -88,7 +88,7 @@ FORMATS = {
         (12,),
         30522,
         211,
-        112.05,
+        112.07,
         {"bert.cls.predictions.decoder.weight": WORD_COPY},
     ),
 }

@@ -115,7 +115,7 @@ def convert(contents: Contents) -> Conversion:
 
 
 def _warn_of_behaviour(model: VLEncoder, conversion: Conversion, path: Path) -> None:
-    trained, built = conversion.released_behaviour, getattr(model, "released_behaviour", False)
+    trained, built = conversion.released_behaviour, model.released_behaviour
     if trained is not None and trained != built:
         log.warning(
             "%s (%s) was trained with released_behaviour=%s and model %s is built with %s: its outputs are not those "

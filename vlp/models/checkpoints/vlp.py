@@ -33,10 +33,10 @@ def convert(contents: Contents) -> Conversion | None:
     heads = {key: value for key, value in contents.tensors.items() if prefix and key.startswith(HEADS)}
     tensors = {key.removeprefix(prefix): value for key, value in contents.tensors.items() if key not in heads}
     model = (contents.record or {}).get("model") or {}
-    name = model.get("name", "unnamed")
+    name = model.get("name", "")
     return Conversion(
         SOURCE,
-        f"our {name}",
+        f"our {name or 'unnamed'}",
         tensors,
         {key: prefix + key for key in tensors},
         {key.removeprefix(HEADS): value for key, value in heads.items()},

@@ -1,0 +1,133 @@
+"""Exports: what is written is what was there, for us and for transformers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from tests.models.checkpoints import released
+from tests.models.examples import random_batch
+from tests.models.peers import ACTIVATIONS, BARE, Sizes
+from vlp.configs import read_option, resolve
+from vlp.durable.digests import check_digest
+from vlp.models import build_from_config, export_weights, load_weights, read_record
+from vlp.models.export import main
+from vlp.observe import record
+
+FEATURE_WIDTH, VOCAB = 20, 80
+TINY = Sizes((2,), width=128, heads=4, feed_forward=512, positions=128, vocab=VOCAB, feature_width=FEATURE_WIDTH)
+
+
+def config_of(name: str, **numbers: object) -> dict[str, object]:
+    size = {**read_option("size", "tiny"), "width": 64, "feed_forward": 96, "positions": 24, **numbers}
+    return resolve({"model": read_option("model", name), "size": size})["model"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path):
+    """A checkpoint as train.py leaves it, of a model by name, and the model."""
+
+    def make(name: str):
+        torch.manual_seed(0)
+        described = {"model": config_of(name), "size": "tiny", "vocab_size": VOCAB, "feature_width": FEATURE_WIDTH}
+        encoder = build_from_config(described["model"], FEATURE_WIDTH, VOCAB)
+        for parameter in encoder.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+        torch.save({"state_dict": {**state, "objectives.mlm.head.bias": torch.zeros(3)}, "vlp": described}, "last.ckpt")
+        return tmp_path / "last.ckpt", encoder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        yield make
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_transformers_loads_what_we_trained_and_says_the_same(checkpoint, name, tmp_path):
+    path, encoder = checkpoint(name)
+    assert main([str(path), str(tmp_path / "theirs"), "--format", "huggingface"]) == 0
+    theirs, found = BARE[name].from_pretrained(
+        tmp_path / "theirs", attn_implementation="eager", output_loading_info=True
+    )
+    assert {key: set(found[key]) for key in ("missing_keys", "unexpected_keys")} == {
+        "missing_keys": set(),
+        "unexpected_keys": set(),
+    }
+    batch = random_batch(feature_width=FEATURE_WIDTH)
+    expected = record(encoder, batch)
+    activations = ACTIVATIONS[name](theirs, replace(batch, token_types=batch.token_types))
+    for site, value in {**expected.hidden, **expected.attention}.items():
+        torch.testing.assert_close(activations[site], value, rtol=1e-5, atol=1e-5)
+    assert type(transformers.AutoModel.from_pretrained(tmp_path / "theirs")) is BARE[name]
+
+
+@pytest.mark.parametrize("name", ["bert", "uniter"])
+def test_an_export_of_ours_keeps_weights_and_record(checkpoint, name, tmp_path, capsys):
+    path, encoder = checkpoint(name)
+    assert main([str(path), str(tmp_path / "ours")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'ours'}: model {name}, format vlp\n"
+    assert read_record(tmp_path / "ours") == read_record(path)
+    assert check_digest(tmp_path / "ours" / "model.safetensors")
+    again = build_from_config(config_of(name), FEATURE_WIDTH, VOCAB)
+    assert load_weights(again, tmp_path / "ours").source == "vlp"
+    own, others = encoder.state_dict(), again.state_dict()
+    assert all(torch.equal(own[key], others[key]) for key in own)
+
+
+def test_a_released_file_becomes_ours_and_says_what_it_is(tmp_path):
+    sizes = replace(TINY, layers=(4,))
+    torch.save(released.uniter(sizes), tmp_path / "uniter-tiny.pt")
+    assert main([str(tmp_path / "uniter-tiny.pt"), str(tmp_path / "ours")]) == 0
+    kept = read_record(tmp_path / "ours")
+    assert kept is not None
+    assert {key: kept[key] for key in ("size", "vocab_size", "feature_width")} == {
+        "size": "tiny",
+        "vocab_size": VOCAB,
+        "feature_width": FEATURE_WIDTH,
+    }
+    encoder = build_from_config(kept["model"], kept["feature_width"], kept["vocab_size"])
+    assert encoder.name == "uniter"
+    assert load_weights(encoder, tmp_path / "ours").missing == ()
+
+
+class TestRefusals:
+    def said(self, capsys, *arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 2
+        return capsys.readouterr().err
+
+    def test_a_model_that_transformers_does_not_have(self, checkpoint, tmp_path, capsys):
+        path, _ = checkpoint("uniter")
+        said = self.said(capsys, path, tmp_path / "out", "--format", "huggingface")
+        assert said == "vlp.models.export: transformers has no uniter; it has bert, lxmert, visualbert\n"
+        assert not (tmp_path / "out").exists()
+
+    def test_a_folder_with_something_in_it(self, checkpoint, tmp_path, capsys):
+        path, _ = checkpoint("bert")
+        said = self.said(capsys, path, tmp_path)
+        assert said == f"vlp.models.export: {tmp_path} is not empty, and an export replaces nothing\n"
+
+    def test_weights_of_ours_without_a_record(self, checkpoint, tmp_path, capsys):
+        _, encoder = checkpoint("bert")
+        export_weights(encoder, tmp_path / "bare.safetensors")
+        said = self.said(capsys, tmp_path / "bare.safetensors", tmp_path / "out")
+        assert said == (
+            f"vlp.models.export: {tmp_path / 'bare.safetensors'} (our unnamed) does not say what model it is of: "
+            "give --model\n"
+        )
+
+    def test_a_width_that_no_size_has(self, tmp_path, capsys):
+        sizes = replace(TINY, width=24)
+        torch.save(released.uniter(sizes), tmp_path / "odd.pt")
+        said = self.said(capsys, tmp_path / "odd.pt", tmp_path / "out")
+        assert said == (
+            f"vlp.models.export: {tmp_path / 'odd.pt'} is 24 wide, which no size is "
+            "(base 768, small 256, tiny 128): give --size\n"
+        )
+
+    def test_nothing_there(self, tmp_path, capsys):
+        said = self.said(capsys, tmp_path / "nowhere", tmp_path / "out")
+        assert said == f"vlp.models.export: there are no weights at {tmp_path / 'nowhere'}\n"
