@@ -11,10 +11,17 @@ from vlp.models.encoder import VLEncoder
 
 PAPER_KEY = "paper"
 """Key of a model's config with the published ``vocab_size`` and ``feature_width``."""
+RELEASED_KEY = "released_behaviour"
+"""Key of a model's config, where the released code is wrong: whether to do as it does."""
 
 
 def build(
-    name: str, size: str = "tiny", feature_width: int | None = None, vocab_size: int | None = None, **overrides: Any
+    name: str,
+    size: str = "tiny",
+    feature_width: int | None = None,
+    vocab_size: int | None = None,
+    released_behaviour: bool | None = None,
+    **overrides: Any,
 ) -> VLEncoder:
     """Return an encoder with random weights, in ``eval()``.
 
@@ -25,6 +32,7 @@ def build(
         size: an option of ``conf/size``.
         feature_width: of the region features; None for the paper's.
         vocab_size: None for the paper's at base, for the shipped vocabulary's below.
+        released_behaviour: of a model whose released code is wrong, whether to do as it does; None for the config's.
         overrides: keys of the size's config, such as ``layers=2``.
 
     Raises:
@@ -35,7 +43,12 @@ def build(
         if key not in numbers:
             raise ValueError(f"size={size} has no key {key}{did_you_mean(key, numbers)}")
     numbers.update(overrides)
-    model = resolve({"model": read_option("model", name), "size": numbers})["model"]
+    description = read_option("model", name)
+    if released_behaviour is not None:
+        if RELEASED_KEY not in description:
+            raise ValueError(f"model={name} has no key {RELEASED_KEY}: its released code does what it should")
+        description[RELEASED_KEY] = released_behaviour
+    model = resolve({"model": description, "size": numbers})["model"]
     if vocab_size is None and numbers["vocabulary"] == "shipped":
         vocab_size = shipped_vocab_size()
     return build_from_config(model, feature_width, vocab_size)

@@ -266,30 +266,24 @@ class DualStream(TwoStreams):
 
 
 class CoAttention(TwoStreams):
-    """ViLBERT's: layers of text, of which the last ones follow cross attention; vision enters where they begin.
+    """ViLBERT's: layers of text, then cross layers, at the first of which vision enters.
 
     Args:
         text, vision: shapes of the two streams.
-        layers: of text.
-        cross_layers: how many of them, the last ones, stand in a cross layer, together with one of vision.
+        text_layers, cross_layers: how many of each.
         cross_width, cross_heads: of cross attention, both ways.
-
-    Raises:
-        ValueError: if there are fewer ``layers`` than ``cross_layers``.
     """
 
     def __init__(
         self,
         text: BlockShape,
         vision: BlockShape,
-        layers: int,
+        text_layers: int,
         cross_layers: int,
         cross_width: int,
         cross_heads: int,
     ) -> None:
-        if layers < cross_layers:
-            raise ValueError(f"cross_layers={cross_layers} are among the layers of text, of which there are {layers}")
-        before = Stream(text, layers - cross_layers, "text", "text")
+        before = Stream(text, text_layers, "text", "text")
         entering = Stream(vision, 0, "vision", "vision")
         cross = [CoLayer(text, vision, cross_width, cross_heads, index) for index in range(cross_layers)]
         super().__init__(before, entering, cross, text.width, vision.width)

@@ -136,7 +136,7 @@ class ActivationCache:
 
 
 def pair_shapes(encoder: VLEncoder, sites: PairSites) -> dict[str, tuple[int, ...]]:
-    """Return the shape of what is read of one pair: weights (L, H, 2) and states (L', 2, D), D that of the wider stream.
+    """Return the shapes of what is read of a pair: weights (L, H, 2), states (L', 2, D) in the wider stream's width.
 
     Raises:
         ValueError: if the maps have not all as many heads.
