@@ -22,7 +22,10 @@ OPTIONS = {
     "hydra/help": "probe train",
     "hydra/sweeper": "vlp",
     "logger": "csv tensorboard wandb",
-    "model": "bert lxmert uniter visualbert",
+    "model": (
+        "bert lxmert lxmert_ctrl soho swin_vlp uniter uniter_ctrl vilbert vilbert_ctrl vilt visualbert visualbert_ctrl "
+        "vl_bert vl_bert_ctrl"
+    ),
     "objective": "bert lxmert scenes_bert scenes_lxmert scenes_uniter scenes_visualbert uniter visualbert",
     "objective/part": "itm mlm mrc_kl",
     "optimizer": "adamw prober",

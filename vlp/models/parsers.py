@@ -92,9 +92,9 @@ class SwinParser(Parser):
             )
         return self.network.forward_features(pixels)
 
-    def _built(self, **options: int) -> Any:
+    def _built(self, **options: Any) -> Any:
         own = {"img_size": self.image_size, "drop_path_rate": self.drop_path, "num_classes": 0}
-        return timm.create_model(self.name, pretrained=False, **own, **self.options, **options)
+        return timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
 
     def _checked(self, network: Any) -> Any:
         last = network.layers[-1].blocks[-1]
