@@ -26,9 +26,9 @@ class VLBertEmbeddings(Embeddings):
     """Region = LN(LN(look) + linguistic vector + position after the text + segment 2), look = ReLU(W [box; feature]).
 
     Words = LN(word + LN(look of the whole image) + position + segment). All regions have the position that follows the
-    caption's last token and one linguistic vector; the whole image, which ends the sequence, has the position after that
-    and a vector of its own. Both LayerNorms of looks start at weight 0: a model begins as if it saw nothing. A box is
-    sines and cosines of its centre and size. A masked region's feature becomes a learned vector.
+    caption's last token, and one linguistic vector; the whole image, which ends the sequence, has the next position and
+    a vector of its own. Both LayerNorms of looks start at weight 0: a model begins as if it saw nothing. A box is sines
+    and cosines of its centre and size. A masked region's feature becomes a learned vector.
 
     The original's whole image is its last row (``global_region=last``). The controlled model puts it first, and its
     released code still takes the last row for it: all words see the last region, which gets the end's vector and
