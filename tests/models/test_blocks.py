@@ -126,3 +126,18 @@ def test_heads_must_divide_the_width():
     with pytest.raises(ValueError) as error:
         BlockShape(width=10, heads=4, feed_forward=8)
     assert str(error.value) == "width=10 is not a multiple of heads=4"
+    with pytest.raises(ValueError) as error:
+        BlockShape(width=8, heads=4, feed_forward=8, attention_width=10)
+    assert str(error.value) == "attention_width=10 is not a multiple of heads=4"
+
+
+def test_attention_may_be_wider_than_its_stream():
+    torch.manual_seed(0)
+    shape = BlockShape(width=8, heads=3, feed_forward=8, attention_width=12)
+    attention, states, context = Attention(shape, key_width=5).eval(), torch.randn(2, 3, 8), torch.randn(2, 4, 5)
+    query, key, value = attention.query(states), attention.key(context), attention.value(context)
+    heads = [slice(4 * head, 4 * head + 4) for head in range(3)]
+    maps = [(query[..., head] @ key[..., head].mT / 2).softmax(-1) for head in heads]
+    mixed = torch.cat([weights @ value[..., head] for weights, head in zip(maps, heads, strict=True)], dim=-1)
+    expected = attention.norm(states + attention.output(mixed))
+    torch.testing.assert_close(attention(states, context, None, SITE, None), expected, rtol=0, atol=1e-6)

@@ -57,5 +57,5 @@ def test_what_does_not_exist_is_refused(arguments, message):
 
 
 def test_fusion_needs_an_image():
-    with pytest.raises(ValueError, match="^fusion=mul needs an image, the batch has none$"):
+    with pytest.raises(ValueError, match=r"^fusion=mul needs an image, the batch has none$"):
         FusedPooler(4, 6, 7)(streams()[0], None)

@@ -4,7 +4,7 @@ import torch
 from tests.models.examples import random_batch, small_encoder
 from vlp.models.blocks import BlockShape
 from vlp.models.embeddings.base import Embedded
-from vlp.models.stacks import DualStream, SingleStream
+from vlp.models.stacks import CoAttention, DualStream, SingleStream
 
 SHAPE = BlockShape(width=8, heads=2, feed_forward=12)
 
@@ -39,6 +39,39 @@ def test_a_cross_layer_has_both_cross_maps_then_both_self_maps():
         "cross.0.vision-vision",
         "cross.0.vision",
     ]
+
+
+def test_co_attention_lets_vision_in_at_the_first_cross_layer():
+    vision = BlockShape(width=12, heads=3, feed_forward=6)
+    stack = CoAttention(SHAPE, vision, text_layers=1, cross_layers=1, cross_width=20, cross_heads=5)
+    assert names(stack) == [
+        "text.-1.text",
+        "text.0.text-text",
+        "text.0.text",
+        "vision.-1.vision",
+        "cross.0.text-vision",
+        "cross.0.vision-text",
+        "cross.0.text-text",
+        "cross.0.text",
+        "cross.0.vision-vision",
+        "cross.0.vision",
+    ]
+    assert (stack.width, stack.vision_width) == (8, 12)
+    assert {str(site): heads for site, heads in stack.heads_of.items()} == {
+        "text.0.text-text": 2,
+        "cross.0.text-vision": 5,
+        "cross.0.vision-text": 5,
+        "cross.0.text-text": 2,
+        "cross.0.vision-vision": 3,
+    }
+
+
+def test_streams_with_heads_of_their_own_have_no_number_of_heads():
+    encoder = small_encoder("vilbert")
+    assert {encoder.heads_of[site] for site in encoder.attention_sites} == {3, 4}
+    with pytest.raises(ValueError) as error:
+        _ = encoder.num_heads
+    assert str(error.value) == "vilbert has 3 and 4 attention heads, by site: see heads_of"
 
 
 def test_a_single_stream_without_vision_reads_text():

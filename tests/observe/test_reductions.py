@@ -33,6 +33,20 @@ def test_a_model_without_vision_meets_nowhere():
         meeting_layers(small_encoder("bert").sites)
 
 
+def test_the_narrower_stream_s_states_get_zeros_beside_them():
+    encoder, batch = small_encoder("vilbert"), random_batch()
+    layers = meeting_layers(encoder.sites)
+    observer = MeetingStates(layers, torch.clone)
+    encoder(batch, [observer])
+    hidden = record(encoder, batch).hidden
+    text, vision = (hidden[site] for site in layers[-1])
+    last = observer.take()[-1]
+    assert last.shape == (3, 7 + 7, encoder.vision_width)
+    torch.testing.assert_close(last[:, :7, : encoder.width], text, rtol=0, atol=1e-5)
+    assert last[:, :7, encoder.width :].count_nonzero() == 0
+    torch.testing.assert_close(last[:, 7:], vision, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("model", ["uniter", "lxmert"])
 def test_states_of_a_layer_are_handed_over_together(model: str):
     encoder, batch = small_encoder(model), random_batch()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
+from torch.nn.functional import pad
 
 from tests.data.worlds import HandMade
 from tests.probes.subjects import TOKENIZER, encoder, pretrained, put
@@ -31,16 +32,17 @@ def referee(model: VLEncoder) -> list[tuple[float, float]]:
     hidden = record(model, batch.inputs).hidden
     values = []
     for layer in meeting_layers(model.sites):
-        states = torch.cat([hidden[site] for site in layer], 1)
-        samples = [_one(row, states[row], batch) for row in range(len(batch))]
+        width = max(hidden[site].shape[-1] for site in layer)
+        states = torch.cat([pad(hidden[site], (0, width - hidden[site].shape[-1])) for site in layer], 1)
+        samples = [_one(row, states[row], batch, model.first_region) for row in range(len(batch))]
         values.append(tuple(np.mean(samples, axis=0)))
     return values
 
 
-def _one(row: int, states: torch.Tensor, batch: ProbeBatch) -> tuple[float, float]:
+def _one(row: int, states: torch.Tensor, batch: ProbeBatch, first_region: int) -> tuple[float, float]:
     length = batch.content.shape[1]
     words = states[:length][batch.content[row]]
-    regions = states[length:][batch.inputs.region_mask[row]]
+    regions = states[length + first_region :][: batch.inputs.region_mask.shape[1]][batch.inputs.region_mask[row]]
     modality = [0] * len(words) + [1] * len(regions)
     clusters = KMeans(2, n_init=50, random_state=0).fit_predict(torch.cat([words, regions]).numpy())
     smaller = min(clusters.sum(), len(clusters) - clusters.sum()) / len(clusters)
@@ -51,9 +53,9 @@ def chosen(rows: list[Row], condition: str, metric: str) -> list[Row]:
     return [row for row in rows if (row.condition, row.metric) == (condition, metric)]
 
 
-@pytest.mark.parametrize("model", ["uniter", "visualbert", "lxmert"])
+@pytest.mark.parametrize("model", ["uniter", "visualbert", "lxmert", "vilbert", "vl_bert_ctrl", "vl_bert"])
 def test_every_layer_gives_scikit_learns_value(model: str):
-    subject, control = pretrained(model).encoder, encoder(model, seed=5)
+    subject, control = (pretrained(model, "mlm", seed=seed).encoder for seed in (0, 5))
     rows = put(NMIProbe(subject, control, num_restarts=50), HandMade(), batch_size=4).rows()
     for condition, expected in (("model", referee(subject)), ("random_weights", referee(control))):
         agreement, smaller = chosen(rows, condition, "nmi"), chosen(rows, condition, "share")

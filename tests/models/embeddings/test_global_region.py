@@ -126,7 +126,7 @@ def test_what_does_not_exist_is_refused():
         def forward(self, batch):
             raise NotImplementedError
 
-    with pytest.raises(ValueError, match="^global_region=middle: expected first, last or null$"):
+    with pytest.raises(ValueError, match=r"^global_region=middle: expected first, last or null$"):
         Anywhere(TextEmbeddings(5, 4, 4), 3, "middle")
     with pytest.raises(ValueError, match=r"^location_width=6: expected 4 \(corners\), 5 \(and area\) or 7"):
         location_vector(torch.zeros(1, 4), 6)
