@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m vlp.models.export",
         description="Write the encoder of a checkpoint of ours, or of released weights in any format we know.",
-        epilog="example: python -m vlp.models.export outputs/train/HASH/checkpoints/last.ckpt mine --format huggingface",
+        epilog="example: python -m vlp.models.export last.ckpt mine --format huggingface",
     )
     command.add_argument("checkpoint", type=Path, metavar="CKPT", help="a file, or a folder with model.safetensors")
     command.add_argument("out", type=Path, metavar="OUT", help="a folder that is not there yet, or is empty")
@@ -88,9 +88,10 @@ def _described(contents: Contents, conversion: Conversion, model: str | None, si
     if words is None or words.ndim != 2:
         raise ValueError(f"{contents.path} ({conversion.description}) has no word embeddings {WORDS}")
     chosen = size or _size_of(words.shape[1], contents)
-    config = resolve({"model": read_option("model", name), "size": read_option("size", chosen)})["model"]
-    if conversion.released_behaviour and BEHAVIOUR in config:
-        config[BEHAVIOUR] = True
+    option = read_option("model", name)
+    if conversion.released_behaviour is not None and BEHAVIOUR in option:
+        option[BEHAVIOUR] = conversion.released_behaviour
+    config = resolve({"model": option, "size": read_option("size", chosen)})["model"]
     width = features.shape[1] if features is not None and features.ndim == 2 else None
     return {"model": config, "size": chosen, "vocab_size": len(words), "feature_width": width}
 

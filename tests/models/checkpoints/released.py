@@ -162,3 +162,190 @@ def visualbert(sizes: Sizes, prefix: str = "bert.") -> dict[str, Tensor]:
     tensors = drawn(shapes)
     tensors[f"{prefix}cls.predictions.decoder.weight"] = tensors[f"{inside}embeddings.word_embeddings.weight"]
     return tensors
+
+
+def vilt(sizes: Sizes, patch: int = 4, grid: int = 3) -> dict[str, Tensor]:
+    """``vilt_200k_mlm_itm.ckpt``."""
+    width = sizes.width
+    blocks = (
+        {
+            **norm(f"{at}.norm1", width),
+            **dense(f"{at}.attn.qkv", 3 * width, width),
+            **dense(f"{at}.attn.proj", width, width),
+            **norm(f"{at}.norm2", width),
+            **dense(f"{at}.mlp.fc1", sizes.feed_forward, width),
+            **dense(f"{at}.mlp.fc2", width, sizes.feed_forward),
+        }
+        for at in (f"transformer.blocks.{index}" for index in range(sizes.layers[0]))
+    )
+    shapes = {
+        **bert_text("text_embeddings.", sizes),
+        "token_type_embeddings.weight": (2, width),
+        "transformer.cls_token": (1, 1, width),
+        "transformer.pos_embed": (1, 1 + grid * grid, width),
+        "transformer.patch_embed.proj.weight": (width, 3, patch, patch),
+        "transformer.patch_embed.proj.bias": (width,),
+        **merged(blocks),
+        **norm("transformer.norm", width),
+        **dense("pooler.dense", width, width),
+        **word_head("mlm_score.", sizes),
+        **dense("itm_score.fc", 2, width),
+    }
+    tensors = drawn(shapes)
+    tensors["mlm_score.decoder.weight"] = tensors["text_embeddings.word_embeddings.weight"]
+    return {"text_embeddings.position_ids": torch.arange(sizes.positions)[None], **tensors}
+
+
+def microsofts_swin(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Microsoft's file of a network of timm: stages end with down-sampling, masks and indices are kept."""
+    tensors = {}
+    for name, tensor in theirs.items():
+        parts = name.split(".")
+        if parts[2:3] == ["downsample"]:
+            parts[1] = str(int(parts[1]) - 1)
+        tensors[".".join(parts)] = tensor
+    for name in list(tensors):
+        if name.endswith(".relative_position_bias_table"):
+            at = name.removesuffix("bias_table")
+            tensors[f"{at}index"] = torch.zeros(4, 4, dtype=torch.long)
+            if name.split(".")[3] == "1":
+                tensors[name.replace("attn.relative_position_bias_table", "attn_mask")] = torch.zeros(2, 4, 4)
+    return {**tensors, **drawn(dense("head", 7, 8))}
+
+
+VOLTA_LOCATION = 5
+"""Numbers of a location in the controlled models, and in ViLBERT and VL-BERT as first presented (VL-BERT has waves)."""
+
+
+def volta(
+    model: str, sizes: Sizes, pooled: int = 20, vision_width: int | None = None, classes: int = CLASSES
+) -> dict[str, Tensor]:
+    """``pytorch_model_9.bin`` of a model of VOLTA's; shared sub-layers stand in it twice.
+
+    ``sizes.layers`` are those of one stream, LXMERT's three numbers, or ViLBERT's layers of text and co-layers.
+    """
+    width, seen = sizes.width, vision_width or sizes.width
+    is_single = len(sizes.layers) == 1
+    embeddings = {
+        "uniter": _volta_uniter,
+        "visualbert": _volta_visualbert,
+        "vl_bert": _volta_vl_bert,
+        "vilbert": _volta_vilbert,
+        "lxmert": _volta_lxmert,
+    }[model.removesuffix("_ctrl")]
+    shapes = {
+        **bert_text("bert.embeddings.", sizes),
+        **embeddings(sizes, seen),
+        **merged(_volta_sublayer(*sublayer, sizes, seen) for sublayer in volta_sublayers(sizes.layers)),
+        **word_head("cls.predictions.", sizes),
+        **dense("cls.imagePredictions.transform.dense", seen, seen),
+    }
+    if model.startswith("vl_bert"):
+        shapes["bert.embeddings.token_type_embeddings.weight"] = (3, width)
+    else:
+        shapes.update(norm("cls.imagePredictions.transform.LayerNorm", seen))
+    if model == "vl_bert":
+        shapes["bert.embeddings.object_mask_word_embedding.weight"] = (1, width)
+        shapes.update(dense("cls.imagePredictions.decoder_dict.6", classes, seen))
+    else:
+        shapes.update(dense("bert.t_pooler.dense", pooled, width))
+        shapes.update(dense("bert.v_pooler.dense", pooled, seen))
+        shapes.update(dense("cls.bi_seq_relationship", 2, pooled))
+        shapes.update(dense("cls.imagePredictions.decoder_dict.0", classes, seen))
+    tensors = drawn(shapes)
+    tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
+    for index, has_text, _, _ in volta_sublayers(sizes.layers):
+        is_cross = len(sizes.layers) == 3 and has_text and index >= 2 * max(sizes.layers[:2])
+        if is_single or (is_cross and (index - 2 * max(sizes.layers[:2])) % 3 == 0):
+            start = f"bert.encoder.layer.{index}."
+            for name in [name for name in tensors if name.startswith(start) and ".v_" in name]:
+                tensors[name] = tensors[name.replace(".v_", ".")]
+    return tensors
+
+
+def volta_sublayers(layers: tuple[int, ...]) -> list[tuple[int, bool, bool, str]]:
+    """Number, whether it is of text, whether of vision, and what: ``self``, ``cross`` or ``ff``."""
+    if len(layers) == 1:
+        return [(s, True, True, "ff" if s % 2 else "self") for s in range(2 * layers[0])]
+    if len(layers) == 2:
+        text, meeting = layers
+        before = [(s, True, False, "ff" if s % 2 else "self") for s in range(2 * text)]
+        steps = ("cross", "ff", "self", "ff")
+        return before + [(2 * text + s, True, True, steps[s % 4]) for s in range(4 * meeting)]
+    text, vision, cross = layers
+    first = 2 * max(text, vision)
+    before = [(s, s < 2 * text, s < 2 * vision, "ff" if s % 2 else "self") for s in range(first)]
+    return before + [(first + s, True, True, ("cross", "self", "ff")[s % 3]) for s in range(3 * cross)]
+
+
+def _volta_sublayer(index: int, has_text: bool, has_vision: bool, what: str, sizes: Sizes, seen: int) -> Shapes:
+    """ViLBERT as first presented has streams of two widths, and cross attention in that of vision."""
+    at, shapes = f"bert.encoder.layer.{index}.", {}
+    hidden = sizes.feed_forward if seen == sizes.width else seen
+    for mark, own, inner, is_there in (
+        ("", sizes.width, sizes.feed_forward, has_text),
+        ("v_", seen, hidden, has_vision),
+    ):
+        if not is_there:
+            continue
+        if what == "ff":
+            shapes.update(dense(f"{at}intermediate.{mark}dense", inner, own))
+            shapes.update(dense(f"{at}output.{mark}dense", own, inner))
+            shapes.update(norm(f"{at}output.{mark}LayerNorm", own))
+            continue
+        attending = seen if what == "cross" else own
+        for name in ("query", "key", "value"):
+            shapes.update(dense(f"{at}attention_self.{mark}{name}", attending, own))
+        shapes.update(dense(f"{at}attention_output.{mark}dense", own, attending))
+        shapes.update(norm(f"{at}attention_output.{mark}LayerNorm", own))
+    return shapes
+
+
+def _volta_uniter(sizes: Sizes, seen: int) -> Shapes:
+    at = "bert.embeddings."
+    names = ("image_layer_norm", "image_location_layer_norm", "v_LayerNorm")
+    return {
+        **dense(f"{at}image_embeddings", seen, sizes.feature_width),
+        **dense(f"{at}image_location_embeddings", seen, VOLTA_LOCATION),
+        **merged(norm(at + name, seen) for name in names),
+    }
+
+
+def _volta_visualbert(sizes: Sizes, seen: int) -> Shapes:
+    at = "bert.embeddings."
+    return {
+        **dense(f"{at}projection", seen, sizes.feature_width),
+        f"{at}token_type_embeddings_visual.weight": (2, seen),
+        f"{at}position_embeddings_visual.weight": (sizes.positions, seen),
+    }
+
+
+def _volta_vl_bert(sizes: Sizes, seen: int) -> Shapes:
+    at = "bert.embeddings."
+    return {
+        **dense(f"{at}obj_downsample.1", seen, 2048 + sizes.feature_width),
+        f"{at}object_linguistic_embeddings.weight": (1, seen),
+        f"{at}object_mask_visual_embedding.weight": (1, sizes.feature_width),
+        f"{at}end_embedding.weight": (1, seen),
+        **norm(f"{at}visual_ln_text", seen),
+        **norm(f"{at}visual_ln_object", seen),
+    }
+
+
+def _volta_vilbert(sizes: Sizes, seen: int) -> Shapes:
+    at = "bert.v_embeddings."
+    return {
+        **dense(f"{at}image_embeddings", seen, sizes.feature_width),
+        **dense(f"{at}image_location_embeddings", seen, VOLTA_LOCATION),
+        **norm(f"{at}LayerNorm", seen),
+    }
+
+
+def _volta_lxmert(sizes: Sizes, seen: int) -> Shapes:
+    at = "bert.v_embeddings."
+    return {
+        **dense(f"{at}image_embeddings", seen, sizes.feature_width),
+        **dense(f"{at}image_location_embeddings", seen, VOLTA_LOCATION),
+        **norm(f"{at}ImgLayerNorm", seen),
+        **norm(f"{at}LocLayerNorm", seen),
+    }

@@ -17,6 +17,7 @@ class Conversion:
         tensors: of an encoder; a name that no model of ours has is unexpected.
         original: the file's own name of each of them.
         heads: of objectives, as ``mlm.head.bias``; matching heads have class 1 for "matched", whatever the file has.
+        head_names: the file's own name of each of those.
         left_out: the file's names of tensors that nothing of ours takes, and why.
         model: the option of ``conf/model`` it was made for; empty where the file does not say.
         part: what of the encoder the file is about, by the start of our names; empty for all of it.
@@ -29,6 +30,7 @@ class Conversion:
     tensors: dict[str, Tensor]
     original: dict[str, str]
     heads: dict[str, Tensor] = field(default_factory=dict)
+    head_names: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     model: str = ""
     part: str = ""

@@ -10,18 +10,34 @@ from pathlib import Path
 from torch import Tensor
 
 from vlp.configs import option_names, read_option
-from vlp.models.checkpoints import huggingface, lxmert, uniter, visualbert, vlp
+from vlp.models.checkpoints import huggingface, lxmert, parsers, uniter, vilt, visualbert, vlp, volta
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
 from vlp.models.encoder import VLEncoder
 
 log = logging.getLogger(__name__)
 
-FORMATS = (vlp.convert, uniter.convert, lxmert.convert, visualbert.convert, huggingface.convert)
+FORMATS = (
+    vlp.convert,
+    volta.convert,
+    uniter.convert,
+    lxmert.convert,
+    visualbert.convert,
+    vilt.convert,
+    huggingface.convert,
+    parsers.convert,
+)
 """Each returns a `Conversion` of files it knows, None of others; the first that does is believed."""
-KNOWN = "ours; UNITER, LXMERT, VisualBERT as released; transformers' BERT, VisualBERT, LXMERT"
+KNOWN = (
+    "ours; UNITER, LXMERT, VisualBERT, ViLT as released; VOLTA's; transformers' BERT, VisualBERT, LXMERT, ViLT; "
+    "Swin and ResNet of timm, Swin as released"
+)
 WORDS = "embeddings.text.words.weight"
-TYPES = "embeddings.text.types.weight"
+ROWS = {
+    "embeddings.text.types.weight": "model.embeddings.types",
+    "embeddings.modalities.weight": "model.embeddings.modalities",
+}
+"""Tables whose rows differ between tasks, and what says how many there are."""
 FEATURES = "embeddings.features.weight"
 NAMES_SHOWN = 5
 
@@ -33,7 +49,7 @@ class LoadReport:
     Args:
         missing: our names of weights that the file lacks; they keep what they had.
         unexpected: the file's names of weights that the model lacks; prediction heads are not among them.
-        source: the format: vlp, huggingface, uniter, lxmert, visualbert.
+        source: the format: vlp, huggingface, uniter, lxmert, visualbert, volta, vilt, timm, swin.
         heads: our names of prediction heads that the file has for objectives of ours; `read_heads` gives them.
         left_out: the file's names of what nothing of ours takes, and why.
     """
@@ -45,7 +61,7 @@ class LoadReport:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_weights(model: VLEncoder, path: str | Path, strict: bool = True) -> LoadReport:
+def load_weights(model: VLEncoder, path: str | Path, strict: bool = True, part: str = "") -> LoadReport:
     """Load an encoder's weights from a file or folder in any format we know, without being told which.
 
     Weights are cast to the model's type; prediction heads are passed over.
@@ -54,23 +70,31 @@ def load_weights(model: VLEncoder, path: str | Path, strict: bool = True) -> Loa
         model: takes the weights, in place.
         path: a file, or a folder with ``model.safetensors`` or ``pytorch_model.bin``.
         strict: refuse a file that lacks a weight or has one too many.
+        part: how the names of what is to be loaded begin, such as ``embeddings.parser``; all else keeps what it has.
+            A file of a visual parser alone has to be given so.
 
     Raises:
         FileNotFoundError: if nothing is there.
-        ValueError: if the file is damaged, of unknown format, of other shapes, or (``strict``) does not fit exactly.
+        ValueError: if the file is damaged, of unknown format, of other shapes, or (``strict``) does not fit exactly; if
+            it is of another part.
     """
-    return load_contents(model, read_contents(path), strict)
+    return load_contents(model, read_contents(path), strict, part)
 
 
-def load_contents(model: VLEncoder, contents: Contents, strict: bool = True) -> LoadReport:
+def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, part: str = "") -> LoadReport:
     """Load what has been read of a file; as `load_weights`."""
     conversion = convert(contents)
-    own = model.state_dict()
+    _check_part(conversion, part, contents.path)
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
     fitting = {name: tensor for name, tensor in conversion.tensors.items() if name in own}
     _check_shapes(model, own, fitting, contents.path)
     report = LoadReport(
-        missing=tuple(name for name in own if name not in fitting and name.startswith(conversion.part)),
-        unexpected=tuple(sorted(conversion.original[name] for name in conversion.tensors if name not in own)),
+        missing=tuple(name for name in own if name not in fitting),
+        unexpected=tuple(
+            sorted(
+                {conversion.original[name] for name in conversion.tensors.keys() - own.keys() if name.startswith(part)}
+            )
+        ),
         source=conversion.source,
         heads=tuple(conversion.heads),
         left_out=conversion.left_out,
@@ -114,6 +138,15 @@ def convert(contents: Contents) -> Conversion:
     )
 
 
+def _check_part(conversion: Conversion, part: str, path: Path) -> None:
+    if conversion.part and not (part and conversion.part.startswith(part)):
+        where = f"part={part!r} was asked for" if part else "the rest would stay as it is"
+        raise ValueError(
+            f"{path} ({conversion.description}) holds {conversion.part} alone, {where}: "
+            f"load_weights(model, path, part={conversion.part!r}) loads it there"
+        )
+
+
 def _warn_of_behaviour(model: VLEncoder, conversion: Conversion, path: Path) -> None:
     trained, built = conversion.released_behaviour, model.released_behaviour
     if trained is not None and trained != built:
@@ -139,8 +172,8 @@ def _check_shapes(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Ten
 
 def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) -> str:
     """Say with what arguments the model would probably fit."""
-    words, types, features = (found.get(name) for name in (WORDS, TYPES, FEATURES))
-    if any(tensor is not None and tensor.ndim != 2 for tensor in (words, types, features)):
+    words, features = (found.get(name) for name in (WORDS, FEATURES))
+    if any(name in found and found[name].ndim != 2 for name in (WORDS, FEATURES, *ROWS)):
         return ""
     if words is not None and words.shape[1] != model.width:
         sizes = [size for size in option_names("size") if read_option("size", size)["width"] == words.shape[1]]
@@ -149,9 +182,12 @@ def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) 
         return f": build the model with vocab_size={len(words)}"
     if features is not None and features.shape[1] != model.feature_width:
         return f": build the model with feature_width={features.shape[1]}"
-    if types is not None and len(types) != len(own[TYPES]):
-        return f": build the model with model.embeddings.types={len(types)}"
-    return ""
+    rows = (
+        f"{key}={len(found[name])}"
+        for name, key in ROWS.items()
+        if name in found and len(found[name]) != len(own[name])
+    )
+    return next((f": build the model with {setting}" for setting in rows), "")
 
 
 def listed(word: str, names: Sequence[str]) -> str:

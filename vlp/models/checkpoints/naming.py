@@ -42,15 +42,18 @@ WORD_HEAD: Renames = (
     ("cls.predictions.transform.dense.", "mlm.head.transform.dense."),
     ("cls.predictions.transform.LayerNorm.", "mlm.head.transform.norm."),
     ("cls.predictions.bias", "mlm.head.bias"),
+    ("cls.predictions.decoder.bias", "mlm.head.bias"),  # the same once more, in some files
 )
 MATCHING_HEAD: Renames = (("cls.seq_relationship.", "itm.head.dense."),)
-WORD_COPIES = {
-    "cls.predictions.decoder.weight": "embeddings.text.words.weight",
-    "cls.predictions.decoder.bias": "mlm.head.bias",
-}
-"""Tensors of BERT's word head that are others once more."""
+WORD_COPIES = {"cls.predictions.decoder.weight": "embeddings.text.words.weight"}
+"""What of BERT's word head is an encoder's tensor once more."""
 
-BUFFERS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
+BUFFERS = frozenset(
+    {
+        *("embeddings.position_ids", "embeddings.token_type_ids"),
+        *("embeddings.text_embeddings.position_ids", "text_embeddings.position_ids"),  # of ViLT
+    }
+)
 A_BUFFER = "a buffer, which holds no weight"
 A_COPY = "a copy of {}"
 NO_OBJECTIVE = "a prediction head of no objective of ours"
@@ -65,7 +68,7 @@ class Naming:
         model: the option of ``conf/model``.
         title: for messages.
         prefixes: what may stand before every weight of the encoder, the first that fits is taken; None for whatever
-            stands before the first marker.
+            stands before the first marker. Without one, heads stand beside the encoder's parts.
         markers: names (after the prefix) that a file must have to be this architecture.
         renames: replacements in the encoder's names, in order.
         heads: replacements at the start of names outside the prefix, to heads of our objectives.
@@ -94,7 +97,7 @@ class Naming:
         found = Conversion(self.source, self.title, {}, {}, model=self.model)
         outside = {}
         for name, key in names.items():
-            if not name.startswith(prefix):
+            if not name.startswith(prefix) or (not prefix and self._is_known(name)):
                 outside[name.removeprefix(_parent(prefix))] = key
             elif name.removeprefix(prefix) in BUFFERS:
                 found.left_out[key] = A_BUFFER
@@ -117,27 +120,28 @@ class Naming:
         found.original[ours] = key
 
     def _sort_heads(self, found: Conversion, outside: Mapping[str, str], contents: Contents) -> None:
-        for name, key in outside.items():
-            ours = next((new + name.removeprefix(old) for old, new in self.heads if name.startswith(old)), None)
-            if ours is not None:
+        by_kind = sorted(outside.items(), key=lambda item: item[0] in self.copies)  # copies last: they are compared
+        for name, key in by_kind:
+            ours = self.copies.get(name) or self._head(name)
+            twin = None if ours is None else found.tensors.get(ours, found.heads.get(ours))
+            if ours is not None and twin is None and name not in self.copies:
                 tensor = contents.tensors[key]
                 found.heads[ours] = self.changes[ours](tensor) if ours in self.changes else tensor
-        for name, key in outside.items():
-            is_copy = name in self.copies and same(contents.tensors[key], self._of(found, self.copies[name]))
-            if is_copy:
-                found.left_out[key] = A_COPY.format(self.copies[name])
-            elif name in self.copies or not self._is_known(name):
-                self._take(found, key, key, contents)
-            elif not any(name.startswith(old) for old, _ in self.heads):
+                found.head_names[ours] = key
+            elif ours is not None and same(contents.tensors[key], twin):
+                found.left_out[key] = A_COPY.format(ours)
+            elif ours is None and self._is_known(name):
                 found.left_out[key] = NO_OBJECTIVE
+            else:
+                self._take(found, key, key, contents)
+
+    def _head(self, name: str) -> str | None:
+        """Return our name of a head's weight, None where no objective of ours has it."""
+        return next((new + name.removeprefix(old) for old, new in self.heads if name.startswith(old)), None)
 
     def _is_known(self, name: str) -> bool:
-        starts = (*(old for old, _ in self.heads), *self.left_out)
+        starts = (*(old for old, _ in self.heads), *self.left_out, *self.copies)
         return any(name.startswith(start) for start in starts)
-
-    @staticmethod
-    def _of(found: Conversion, ours: str) -> Tensor | None:
-        return found.tensors.get(ours, found.heads.get(ours))
 
 
 def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -40,6 +40,7 @@ def convert(contents: Contents) -> Conversion | None:
         tensors,
         {key: prefix + key for key in tensors},
         {key.removeprefix(HEADS): value for key, value in heads.items()},
+        {key.removeprefix(HEADS): key for key in heads},
         model=name if isinstance(name, str) else "",
         released_behaviour=_released_behaviour(model),
     )

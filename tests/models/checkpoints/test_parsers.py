@@ -1,0 +1,158 @@
+"""Files of pixel models: ViLT of transformers and as released, visual parsers of timm and Microsoft."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+import transformers
+from torch import nn
+
+from tests.models.checkpoints import released
+from tests.models.examples import batch_for, pixel_batch
+from tests.models.peers import shaken
+from vlp.models import VLEncoder, build, load_weights
+from vlp.models.checkpoints.naming import A_BUFFER
+from vlp.models.checkpoints.parsers import A_CLASSIFIER, PARSER
+
+VILT = {"image_size": 12, "longest": None, "patch": 4, "grid": 3, "positions": 16}
+NUMBERS = {"width": 32, "heads": 4, "feed_forward": 48, "layers": 2, "vocab_size": 60}
+SWIN = "swin_tiny_patch4_window7_224"
+SWIN_OPTIONS = {"embed_dim": 16, "depths": [1, 2, 2], "num_heads": [1, 2, 4]}
+SWIN_SIZE = {"image_size": 96, "parser": SWIN, "options": SWIN_OPTIONS}
+
+
+def vilt_of_transformers(**more: object) -> nn.Module:
+    config = transformers.ViltConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=16,
+        image_size=12,
+        patch_size=4,
+        **more,
+    )
+    torch.manual_seed(0)
+    return shaken(transformers.ViltForMaskedLM(config))
+
+
+def vilt(**more: object) -> VLEncoder:
+    return build("vilt", **NUMBERS, vilt=VILT, **more)
+
+
+class TestVilt:
+    def test_transformers_file_loads_and_says_the_same(self, tmp_path):
+        peer = vilt_of_transformers()
+        peer.save_pretrained(tmp_path)
+        encoder = vilt()
+        report = load_weights(encoder, tmp_path)
+        assert (report.missing, report.unexpected, report.source) == ((), (), "huggingface")
+        assert set(report.heads) == {
+            f"mlm.head.transform.{n}.{p}" for n in ("dense", "norm") for p in ("weight", "bias")
+        } | {"mlm.head.bias"}
+        batch = pixel_batch(encoder.pixel_input)
+        with torch.no_grad():
+            found = encoder(batch)
+            theirs = peer.vilt(
+                input_ids=batch.input_ids,
+                attention_mask=batch.text_mask.long(),
+                token_type_ids=batch.token_types,
+                pixel_values=batch.pixels,
+                pixel_mask=batch.pixel_mask.long(),
+            )
+        length = batch.input_ids.shape[1]
+        real = batch.text_mask
+        expected = theirs.last_hidden_state[:, :length]
+        torch.testing.assert_close(found.text[real], expected[real], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found.pooled, theirs.pooler_output, rtol=1e-5, atol=1e-5)
+
+    def test_a_bare_model_loads_as_its_encoder_does(self, tmp_path):
+        peer = vilt_of_transformers()
+        peer.save_pretrained(tmp_path / "heads")
+        peer.vilt.save_pretrained(tmp_path / "bare")
+        first, second = vilt(), vilt()
+        load_weights(first, tmp_path / "heads")
+        load_weights(second, tmp_path / "bare")
+        own, others = first.state_dict(), second.state_dict()
+        assert all(torch.equal(own[key], others[key]) for key in own)
+
+    def test_the_released_projection_is_queries_then_keys_then_values(self, tmp_path):
+        from tests.models.peers import Sizes
+
+        tensors = released.vilt(Sizes((2,), width=32, heads=4, feed_forward=48, positions=16, vocab=60))
+        torch.save({"state_dict": tensors, "global_step": 7}, tmp_path / "vilt.ckpt")
+        encoder = vilt()
+        load_weights(encoder, tmp_path / "vilt.ckpt")
+        attention = encoder.stack.layers[1].attention
+        ours = torch.cat([part.weight for part in (attention.query, attention.key, attention.value)])
+        assert torch.equal(ours, tensors["transformer.blocks.1.attn.qkv.weight"])
+        assert torch.equal(encoder.embeddings.positions.weight, tensors["transformer.pos_embed"][0])
+
+    def test_nlvr2s_three_modalities_say_how_to_build_the_model(self, tmp_path):
+        vilt_of_transformers(modality_type_vocab_size=3).save_pretrained(tmp_path)
+        with pytest.raises(ValueError) as error:
+            load_weights(vilt(), tmp_path)
+        assert str(error.value).endswith("in model 'vilt': build the model with model.embeddings.modalities=3")
+
+
+def swin_vlp() -> VLEncoder:
+    return build("swin_vlp", **NUMBERS, swin_vlp=SWIN_SIZE)
+
+
+def timms_swin() -> nn.Module:
+    torch.manual_seed(3)
+    return shaken(timm.create_model(SWIN, img_size=96, window_size=6, num_classes=7, **SWIN_OPTIONS))
+
+
+class TestParsers:
+    @pytest.mark.parametrize("source", ["timm", "swin"])
+    def test_a_swin_file_goes_into_the_parser_alone(self, source, tmp_path):
+        theirs = timms_swin()
+        tensors = theirs.state_dict()
+        if source == "swin":
+            tensors = {"model": released.microsofts_swin(tensors)}
+        torch.save(tensors, tmp_path / "swin.pth")
+        encoder = swin_vlp()
+        words = encoder.word_embeddings.weight.clone()
+        report = load_weights(encoder, tmp_path / "swin.pth", part=PARSER)
+        assert (report.missing, report.unexpected, report.source) == ((), (), source)
+        assert set(report.left_out.values()) == ({A_CLASSIFIER} if source == "timm" else {A_CLASSIFIER, A_BUFFER})
+        pixels = batch_for(encoder).pixels
+        with torch.no_grad():
+            torch.testing.assert_close(encoder.embeddings.parser(pixels), theirs.forward_features(pixels))
+        assert torch.equal(words, encoder.word_embeddings.weight)
+
+    def test_without_its_part_the_file_is_refused(self, tmp_path):
+        torch.save(timms_swin().state_dict(), tmp_path / "swin.pth")
+        with pytest.raises(ValueError) as error:
+            load_weights(swin_vlp(), tmp_path / "swin.pth")
+        assert str(error.value) == (
+            f"{tmp_path / 'swin.pth'} (timm's Swin) holds {PARSER} alone, the rest would stay as it is: "
+            f"load_weights(model, path, part='{PARSER}') loads it there"
+        )
+
+    def test_a_resnet_of_timm_goes_into_sohos_parser(self, tmp_path):
+        options = {"channels": [8, 16, 24, 32], "layers": [1, 1, 1, 1]}
+        torch.manual_seed(4)
+        theirs = shaken(timm.create_model("resnet18", **options))
+        torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
+        soho = {"image_size": 64, "longest": None, "entries": 8, "momentum": 0.9, "parser": "resnet18", "stage": 4}
+        encoder = build("soho", **NUMBERS, soho={**soho, "options": options})
+        report = load_weights(encoder, tmp_path / "resnet.pth", part=PARSER)
+        assert (report.missing, report.unexpected) == ((), ())
+        assert report.left_out == {"fc.weight": A_CLASSIFIER, "fc.bias": A_CLASSIFIER}
+        pixels = torch.randn(2, 3, 64, 64)
+        with torch.no_grad():
+            grid = nn.functional.max_pool2d(theirs.forward_features(pixels), encoder.embeddings.parser.pool)
+            torch.testing.assert_close(encoder.embeddings.parser(pixels), grid.permute(0, 2, 3, 1))
+
+    def test_one_part_of_a_whole_model_is_loaded_and_all_else_kept(self, tmp_path):
+        first, second = swin_vlp(), swin_vlp()
+        before = {key: value.clone() for key, value in second.state_dict().items()}
+        torch.save(first.state_dict(), tmp_path / "whole.pt")
+        assert load_weights(second, tmp_path / "whole.pt", part="embeddings.parser").unexpected == ()
+        for key, value in second.state_dict().items():
+            wanted = first.state_dict() if key.startswith("embeddings.parser") else before
+            assert torch.equal(value, wanted[key])
