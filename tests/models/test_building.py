@@ -5,6 +5,7 @@ from tests.models.examples import MODELS
 from vlp.configs import read_option, resolve
 from vlp.data.tokenisation import shipped_vocab_size
 from vlp.models import build, build_from_config
+from vlp.models.heads import MLMHead, PooledClassifier, RegionClassificationHead
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -13,13 +14,23 @@ def test_below_base_the_vocabulary_is_the_shipped_one(name):
 
 
 def test_at_base_the_vocabulary_and_features_are_the_paper_s():
-    narrow = {"width": 12, "feed_forward": 12, "layers": 1, "text_layers": 1, "vision_layers": 1, "cross_layers": 1}
-    found = {name: build(name, size="base", **narrow) for name in MODELS}
+    with torch.device("meta"):
+        found = {name: build(name, size="base") for name in MODELS}
     assert {name: (model.vocab_size, model.feature_width) for name, model in found.items()} == {
         "bert": (30522, None),
         "lxmert": (30522, 2048),
+        "lxmert_ctrl": (30522, 2048),
+        "soho": (30522, None),
+        "swin_vlp": (30522, None),
         "uniter": (28996, 2048),
+        "uniter_ctrl": (30522, 2048),
+        "vilbert": (30522, 2048),
+        "vilbert_ctrl": (30522, 2048),
+        "vilt": (30522, None),
         "visualbert": (30522, 2048),
+        "visualbert_ctrl": (30522, 2048),
+        "vl_bert": (30522, 2048),
+        "vl_bert_ctrl": (30522, 2048),
     }
 
 
@@ -44,6 +55,54 @@ def test_base_models_have_the_released_number_of_parameters(name, heads, million
         encoder = build(name, size="base")
     total = sum(parameter.numel() for parameter in encoder.parameters()) + heads
     assert total / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "digit"),
+    [
+        ("uniter_ctrl", 114.5, 0.1),
+        ("visualbert_ctrl", 114.9, 0.1),
+        ("vl_bert_ctrl", 116.1, 0.1),
+        ("lxmert_ctrl", 211, 1),
+        ("vilbert_ctrl", 242, 1),
+    ],
+)
+def test_controlled_models_have_the_published_number_of_parameters(name, millions, digit):
+    with torch.device("meta"):
+        encoder = build(name, size="base")
+        heads = (
+            MLMHead(encoder.width, encoder.vocab_size),
+            RegionClassificationHead(encoder.vision_width, 1601, has_norm=name != "vl_bert_ctrl"),
+            PooledClassifier(encoder.pooled_width, 2),
+        )
+    total = sum(parameter.numel() for part in (encoder, *heads) for parameter in part.parameters())
+    assert total / 1e6 == pytest.approx(millions, abs=digit / 2)
+
+
+def test_vilbert_s_visual_stream_has_numbers_of_its_own():
+    with torch.device("meta"):
+        encoder = build("vilbert", size="base")
+    layer = encoder.stack.cross_layers[5]
+    assert (encoder.width, encoder.vision_width, encoder.pooled_width) == (768, 1024, 1024)
+    assert len(encoder.stack.text_layers) == len(encoder.stack.cross_layers) == 6
+    assert len(encoder.stack.vision_layers) == 0
+    assert layer.text_attention.query.weight.shape == layer.vision_attention.key.weight.shape == (1024, 768)
+    assert layer.text_attention.output.weight.shape == (768, 1024)
+    assert layer.vision.feed_forward.expand.weight.shape == (1024, 1024)
+    assert layer.text.feed_forward.expand.weight.shape == (3072, 768)
+    assert {str(site): heads for site, heads in encoder.heads_of.items() if site.layer == 5} == {
+        "text.5.text-text": 12,
+        "cross.5.text-vision": 8,
+        "cross.5.vision-text": 8,
+        "cross.5.text-text": 12,
+        "cross.5.vision-vision": 8,
+    }
+
+
+@pytest.mark.parametrize("released", [None, True, False])
+def test_released_behaviour_is_asked_for_by_name(released):
+    encoder = build("vl_bert_ctrl", feature_width=4, released_behaviour=released)
+    assert encoder.released_behaviour is encoder.embeddings.released_behaviour is bool(released)
 
 
 @pytest.mark.parametrize(("width", "std"), [(768, 0.02), (192, 0.04), (48, 0.08)])
@@ -71,8 +130,9 @@ def test_a_config_gives_what_its_option_gives():
     [
         ({"name": "unter"}, "model=unter is not an option; did you mean uniter?"),
         ({"name": "uniter", "size": "tinny"}, "size=tinny is not an option; did you mean tiny?"),
-        ({"name": "uniter", "layer": 2}, "size=tiny has no key layer; did you mean layers or text_layers?"),
+        ({"name": "uniter", "layer": 2}, "size=tiny has no key layer; did you mean layers or co_layers?"),
         ({"name": "uniter", "heads": 3, "vocab_size": 9}, "width=128 is not a multiple of heads=3"),
+        ({"name": "uniter", "released_behaviour": True}, "model=uniter has no key released_behaviour"),
     ],
 )
 def test_what_does_not_exist_is_refused_by_name(arguments, message):
