@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from safetensors.torch import save_file
 
+from tests.models.checkpoints import released
+from tests.models.peers import Sizes
 from vlp.doctor.__main__ import main
 from vlp.durable.digests import write_sidecar
 from vlp.models import build, export_weights
+from vlp.models.checkpoints import published
+from vlp.models.checkpoints.published import Published
 
 ROOT = Path(__file__).parents[2]
 FEATURE_WIDTH = 64
@@ -128,3 +133,53 @@ def test_a_misspelt_key_is_answered_in_one_line(doctor):
     answer = doctor("modle=uniter")
     assert answer.status == 1
     assert answer.lines[-1] == "error: there is no key modle; did you mean model?"
+
+
+TINY = Sizes((4,), width=128, heads=4, feed_forward=512, positions=128, vocab=80, feature_width=20)
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Published:
+    """A table of one public checkpoint, of tiny size."""
+    tensors = released.uniter(TINY)
+    row = replace(
+        next(row for row in published.published() if row.names == ("uniter-base.pt",)),
+        tensors=len(tensors),
+        parameters=sum({id(tensor): tensor.numel() for tensor in tensors.values()}.values()),
+        vocabulary=TINY.vocab,
+        feature_width=TINY.feature_width,
+    )
+    monkeypatch.setattr(published, "published", lambda: (row,))
+    return row
+
+
+def test_released_weights_are_held_against_the_table_and_loaded_as_what_they_are(doctor, table: Published):
+    torch.save(released.uniter(TINY), "uniter-base.pt")
+    answer = doctor("weights=uniter-base.pt", "dataset.size=4")
+    assert answer.status == 0, answer.lines
+    told = answer.of("note", "published as uniter-base.pt of https://github.com/ChenRocks/UNITER, MIT")
+    assert "; not verified, page read 2026-11-21 tokenizer=bert-base-cased" in told
+    assert "is dead (https://github.com/ChenRocks/UNITER/issues/96)" in answer.of("note", "its address")
+    loaded = answer.of("ok", "loading")
+    assert "model=uniter size=tiny, format uniter: 0 missing, 0 unexpected; 13 weights of heads, 7 left out" in loaded
+
+
+def test_released_weights_that_lack_something_fail_with_the_numbers(doctor, table: Published):
+    tensors = released.uniter(TINY)
+    del tensors["itm_output.bias"]
+    torch.save(tensors, "uniter-base.pt")
+    answer = doctor("weights=uniter-base.pt", "dataset.size=4")
+    assert answer.status == 1
+    assert f"but {table.tensors - 1} tensors, published {table.tensors}" in answer.of("failed", "published as")
+
+
+def test_weights_of_a_visual_parser_say_where_they_go(doctor):
+    tensors = {
+        "patch_embed.proj.weight": torch.zeros(1),
+        "layers.0.blocks.0.attn.relative_position_bias_table": torch.zeros(1),
+    }
+    torch.save(tensors, "swin.pth")
+    answer = doctor("weights=swin.pth", "dataset.size=4")
+    assert answer.status == 0, answer.lines
+    assert "timm's Swin: 2 weights of a parser" in answer.of("ok", "loading")
+    assert "part='embeddings.parser.network.'" in answer.of("ok", "loading")

@@ -10,11 +10,11 @@ import torch
 import transformers
 
 from tests.models.checkpoints import released
-from tests.models.examples import random_batch
+from tests.models.examples import batch_for, random_batch
 from tests.models.peers import ACTIVATIONS, BARE, Sizes
 from vlp.configs import read_option, resolve
 from vlp.durable.digests import check_digest
-from vlp.models import build_from_config, export_weights, load_weights, read_record
+from vlp.models import build, build_from_config, export_weights, load_weights, read_record
 from vlp.models.export import main
 from vlp.observe import record
 
@@ -65,6 +65,26 @@ def test_transformers_loads_what_we_trained_and_says_the_same(checkpoint, name, 
     assert type(transformers.AutoModel.from_pretrained(tmp_path / "theirs")) is BARE[name]
 
 
+@torch.no_grad()
+def test_transformers_vilt_says_what_ours_does(checkpoint, tmp_path):
+    path, encoder = checkpoint("vilt")
+    assert main([str(path), str(tmp_path / "theirs"), "--format", "huggingface"]) == 0
+    theirs = transformers.AutoModel.from_pretrained(tmp_path / "theirs", attn_implementation="eager")
+    batch = batch_for(encoder)
+    found = encoder(batch)
+    expected = theirs(
+        input_ids=batch.input_ids,
+        attention_mask=batch.text_mask.long(),
+        token_type_ids=batch.token_types,
+        pixel_values=batch.pixels,
+        pixel_mask=batch.pixel_mask.long(),
+    )
+    real = batch.text_mask  # transformers puts patches in a random order, which words do not see
+    states = expected.last_hidden_state[:, : real.shape[1]]
+    torch.testing.assert_close(found.text[real], states[real], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.pooled, expected.pooler_output, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["bert", "uniter"])
 def test_an_export_of_ours_keeps_weights_and_record(checkpoint, name, tmp_path, capsys):
     path, encoder = checkpoint(name)
@@ -79,8 +99,7 @@ def test_an_export_of_ours_keeps_weights_and_record(checkpoint, name, tmp_path, 
 
 
 def test_a_released_file_becomes_ours_and_says_what_it_is(tmp_path):
-    sizes = replace(TINY, layers=(4,))
-    torch.save(released.uniter(sizes), tmp_path / "uniter-tiny.pt")
+    torch.save(released.uniter(replace(TINY, layers=(4,))), tmp_path / "uniter-tiny.pt")
     assert main([str(tmp_path / "uniter-tiny.pt"), str(tmp_path / "ours")]) == 0
     kept = read_record(tmp_path / "ours")
     assert kept is not None
@@ -94,6 +113,25 @@ def test_a_released_file_becomes_ours_and_says_what_it_is(tmp_path):
     assert load_weights(encoder, tmp_path / "ours").missing == ()
 
 
+def test_a_converted_file_keeps_the_behaviour_it_was_trained_with(tmp_path, caplog):
+    sizes = replace(TINY, layers=(4,))
+    torch.save(released.volta("vl_bert_ctrl", sizes, pooled=192), tmp_path / "pytorch_model_9.bin")
+    assert main([str(tmp_path / "pytorch_model_9.bin"), str(tmp_path / "ours")]) == 0
+    kept = read_record(tmp_path / "ours")
+    assert kept["model"]["released_behaviour"] is True
+    encoder = build_from_config(kept["model"], kept["feature_width"], kept["vocab_size"])
+    assert encoder.released_behaviour
+    assert encoder.embeddings.released_behaviour
+    load_weights(encoder, tmp_path / "ours")
+    assert caplog.records == []
+    other = build("vl_bert_ctrl", feature_width=FEATURE_WIDTH, vocab_size=VOCAB)
+    load_weights(other, tmp_path / "ours")
+    (warning,) = caplog.records
+    assert (
+        "was trained with released_behaviour=true and model 'vl_bert_ctrl' is built with false" in warning.getMessage()
+    )
+
+
 class TestRefusals:
     def said(self, capsys, *arguments: object) -> str:
         assert main([str(argument) for argument in arguments]) == 2
@@ -102,7 +140,7 @@ class TestRefusals:
     def test_a_model_that_transformers_does_not_have(self, checkpoint, tmp_path, capsys):
         path, _ = checkpoint("uniter")
         said = self.said(capsys, path, tmp_path / "out", "--format", "huggingface")
-        assert said == "vlp.models.export: transformers has no uniter; it has bert, lxmert, visualbert\n"
+        assert said == "vlp.models.export: transformers has no uniter; it has bert, lxmert, visualbert, vilt\n"
         assert not (tmp_path / "out").exists()
 
     def test_a_folder_with_something_in_it(self, checkpoint, tmp_path, capsys):

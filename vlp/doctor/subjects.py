@@ -19,8 +19,12 @@ from vlp.data.tokenisation import open_tokenizer
 from vlp.doctor.findings import FAILED, NOTE, OK, Finding, guarded
 from vlp.doctor.heads import examine_heads
 from vlp.durable.digests import check_digest
-from vlp.models import VLEncoder, build_from_config, load_weights, read_record
-from vlp.models.checkpoints.files import weights_file
+from vlp.models import VLEncoder, build_from_config, load_weights
+from vlp.models.checkpoints import vlp
+from vlp.models.checkpoints.files import Contents, read_contents, weights_file
+from vlp.models.checkpoints.loading import convert
+from vlp.models.checkpoints.published import differences, resembling
+from vlp.models.export import read_encoder
 
 Config = Mapping[str, Any]
 
@@ -38,6 +42,7 @@ class Patient:
         dataset: None where it could not be opened.
         weights: None where they could not be found.
         record: what the weights say of themselves.
+        is_public: whether the weights are in somebody else's format, which says itself what model they are of.
     """
 
     config: Config
@@ -45,6 +50,7 @@ class Patient:
     dataset: VLDataset | None = None
     weights: Weights | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    is_public: bool = False
 
 
 def examine_subjects(config: Config, asked: Collection[str]) -> list[Finding]:
@@ -59,7 +65,9 @@ def examine_subjects(config: Config, asked: Collection[str]) -> list[Finding]:
     findings = guarded(f"dataset {name}", "see README, or give dataset.root=DIR", partial(examine_dataset, patient))
     if "weights" in asked:
         findings += guarded("weights", "give weights=PATH, recipe:NAME or random", partial(examine_weights, patient))
-    if MODEL_KEYS & set(asked):
+    if patient.is_public and not {"model", "size"} & set(asked):
+        findings += guarded("loading", "give model= and size=", partial(examine_as_published, patient))
+    elif MODEL_KEYS & set(asked):
         findings += guarded(f"model {model}", "compare model=, size= and tokenizer=", partial(examine_model, patient))
         findings += guarded("device", "trainer=cpu leaves the accelerator out", _devices)
     return findings
@@ -101,8 +109,11 @@ def examine_weights(patient: Patient) -> Iterator[Finding]:
     file = weights_file(Path(weights.path))
     patient.weights = weights
     yield from _file(file, None if weights.training else weights.content)
-    patient.record = read_record(file) or {}
+    contents = read_contents(file)
+    patient.record = contents.record or {}
     yield from _record(patient.record)
+    if contents.record is None:
+        yield from _published(patient, contents)
 
 
 def _file(file: Path, sha256: str | None) -> Iterator[Finding]:
@@ -117,6 +128,50 @@ def _file(file: Path, sha256: str | None) -> Iterator[Finding]:
 
 def _sidecar(file: Path) -> str:
     return f"if you trust the file: sha256sum {file.name} > {file.name}.sha256"
+
+
+def _published(patient: Patient, contents: Contents) -> Iterator[Finding]:
+    """Yield which public checkpoint the file may be, and whether it holds what that one should."""
+    try:
+        conversion = convert(contents)
+    except ValueError:  # told where it is loaded
+        return
+    patient.is_public = conversion.source != vlp.SOURCE
+    rows = resembling(contents, conversion)
+    if not rows:
+        how = "vlp/models/checkpoints/published.yaml lists those that we know"
+        yield Finding(NOTE, "published as", f"none that we know of format {conversion.source}", how)
+    for row in rows:
+        found = tuple(differences(row, contents, conversion))
+        told = f"{' or '.join(row.names)} of {row.page}, {row.licence}, trained on {row.features}"
+        doubt = "" if row.verified else f"; not verified, page read {row.checked}"
+        if found:
+            yield Finding(FAILED, "published as", f"{told}: but {', '.join(found)}", f"another file? fetch {row.where}")
+        else:
+            yield Finding(
+                OK if row.verified else NOTE, "published as", told + doubt, f"tokenizer={row.tokenizer or 'null'}"
+            )
+        if row.dead:
+            yield Finding(
+                NOTE, "its address", f"{row.where} is dead ({row.dead_says})", f"keep your copy; {row.instead}"
+            )
+
+
+def examine_as_published(patient: Patient) -> Iterator[Finding]:
+    """Yield whether weights in somebody else's format load into the model that they are of."""
+    assert patient.weights is not None
+    contents = read_contents(Path(str(patient.weights.path)))
+    conversion = convert(contents)
+    if conversion.part:
+        how = f"load_weights(model, path, part={conversion.part!r})"
+        yield Finding(OK, "loading", f"{conversion.description}: {len(conversion.tensors)} weights of a parser", how)
+        return
+    encoder, record = read_encoder(contents.path)
+    left = f"{len(conversion.heads)} weights of heads, {len(conversion.left_out)} left out"
+    given = f"model={encoder.name} size={record['size']}"
+    yield Finding(
+        OK, "loading", f"{given}, format {conversion.source}: 0 missing, 0 unexpected; {left}", f"give {given}"
+    )
 
 
 def _record(record: Mapping[str, Any]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from vlp.durable.digests import file_digest, write_sidecar
 from vlp.models.building import build_from_config
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
-from vlp.models.checkpoints.loading import FEATURES, WORDS, convert, load_contents
+from vlp.models.checkpoints.loading import WORDS, convert, feature_width, load_contents
 from vlp.models.checkpoints.vlp import BEHAVIOUR, export_weights
 from vlp.models.encoder import VLEncoder
 
@@ -84,7 +84,7 @@ def _described(contents: Contents, conversion: Conversion, model: str | None, si
     name = model or conversion.model
     if not name:
         raise ValueError(f"{contents.path} ({conversion.description}) does not say what model it is of: give --model")
-    words, features = conversion.tensors.get(WORDS), conversion.tensors.get(FEATURES)
+    words = conversion.tensors.get(WORDS)
     if words is None or words.ndim != 2:
         raise ValueError(f"{contents.path} ({conversion.description}) has no word embeddings {WORDS}")
     chosen = size or _size_of(words.shape[1], contents)
@@ -92,7 +92,7 @@ def _described(contents: Contents, conversion: Conversion, model: str | None, si
     if conversion.released_behaviour is not None and BEHAVIOUR in option:
         option[BEHAVIOUR] = conversion.released_behaviour
     config = resolve({"model": option, "size": read_option("size", chosen)})["model"]
-    width = features.shape[1] if features is not None and features.ndim == 2 else None
+    width = feature_width(conversion.tensors)
     return {"model": config, "size": chosen, "vocab_size": len(words), "feature_width": width}
 
 

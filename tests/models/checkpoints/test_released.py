@@ -36,14 +36,14 @@ class Released:
     """A format: who writes its file, for which model, and what of it nothing of ours takes.
 
     ``count`` is how many tensors the published file of base size has, ``million`` how many parameters, tied ones once,
-    to as many digits as are documented.
+    to as many digits as are documented; None where nothing is.
     """
 
     model: str
     write: Callable[..., dict[str, Tensor]]
     layers: tuple[int, ...]
     base_layers: tuple[int, ...]
-    million: float
+    million: float | None
     count: int | None = None
     source: str = ""
     vocab: int = UNCASED
@@ -71,7 +71,7 @@ LXMERT_HEADS = [
 ]
 
 
-def volta(model: str, layers: tuple[int, ...], base_layers: tuple[int, ...], million: float, **more) -> Released:
+def volta(model: str, layers: tuple[int, ...], base_layers: tuple[int, ...], million: float | None, **more) -> Released:
     write = partial(released.volta, model)
     more.setdefault("numbers", {"pooled_width": 20})
     at_base = {"pooled": 1024, "classes": 1601, **more.pop("at_base", {})}
@@ -136,13 +136,13 @@ FORMATS = {
     "volta_vl_bert": volta(
         "vl_bert_ctrl", (2,), (12,), 116.1, left_out=VOLTA_WORDS, options={"released_behaviour": True}
     ),
-    "volta_vl_bert_original": volta("vl_bert", (2,), (12,), 114.8, left_out={**VOLTA_WORDS, **VL_BERT_HEADS}),
+    "volta_vl_bert_original": volta("vl_bert", (2,), (12,), None, left_out={**VOLTA_WORDS, **VL_BERT_HEADS}),
     "volta_vilbert": volta("vilbert_ctrl", (2, 2), (6, 6), 242, left_out=VOLTA_WORDS),
     "volta_vilbert_original": volta(
         "vilbert",
         (2, 2),
         (6, 6),
-        250,
+        None,
         left_out=VOLTA_WORDS,
         numbers=ORIGINAL_VILBERT,
         at_small={"vision_width": 12},
@@ -272,8 +272,9 @@ def test_at_base_size_counts_are_the_documented_ones_and_every_tensor_has_a_grad
     assert (report.missing, report.unexpected, report.left_out) == ((), (), left_out(name, tensors))
     assert known.count in (None, len(tensors))
     storages = {tensor.data_ptr(): tensor.numel() for tensor in tensors.values() if tensor.is_floating_point()}
-    digits = len(str(known.million).partition(".")[2])
-    assert round(sum(storages.values()) / 1e6, digits) == known.million
+    if known.million is not None:
+        digits = len(str(known.million).partition(".")[2])
+        assert round(sum(storages.values()) / 1e6, digits) == known.million
     heads = Heads(encoder, read_heads(tmp_path / "file"))
     said = heads(encoder, batch_of(encoder))
     sum((part * torch.randn_like(part)).sum() for part in said).backward()

@@ -13,6 +13,7 @@ from vlp.configs import option_names, read_option
 from vlp.models.checkpoints import huggingface, lxmert, parsers, uniter, vilt, visualbert, vlp, volta
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
+from vlp.models.embeddings.vl_bert import COORDINATES, WAVES
 from vlp.models.encoder import VLEncoder
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ ROWS = {
     "embeddings.modalities.weight": "model.embeddings.modalities",
 }
 """Tables whose rows differ between tasks, and what says how many there are."""
-FEATURES = "embeddings.features.weight"
+FEATURES = {"embeddings.features.weight": 0, "embeddings.look.1.weight": 2 * COORDINATES * WAVES}
+"""What projects region features, and how many numbers of its input are others: VL-BERT's waves of a box."""
 NAMES_SHOWN = 5
 
 
@@ -170,18 +172,24 @@ def _check_shapes(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Ten
             )
 
 
+def feature_width(tensors: Mapping[str, Tensor]) -> int | None:
+    """Return how wide the region features are that a model of these tensors reads; None where it reads none."""
+    found = ((tensors[name], others) for name, others in FEATURES.items() if name in tensors)
+    return next((tensor.shape[1] - others for tensor, others in found if tensor.ndim == 2), None)
+
+
 def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) -> str:
     """Say with what arguments the model would probably fit."""
-    words, features = (found.get(name) for name in (WORDS, FEATURES))
-    if any(name in found and found[name].ndim != 2 for name in (WORDS, FEATURES, *ROWS)):
+    if any(name in found and found[name].ndim != 2 for name in (WORDS, *FEATURES, *ROWS)):
         return ""
+    words, features = found.get(WORDS), feature_width(found)
     if words is not None and words.shape[1] != model.width:
         sizes = [size for size in option_names("size") if read_option("size", size)["width"] == words.shape[1]]
         return f": the file's width is {words.shape[1]}, {'as in size=' + sizes[0] if sizes else 'which no size has'}"
     if words is not None and len(words) != model.vocab_size:
         return f": build the model with vocab_size={len(words)}"
-    if features is not None and features.shape[1] != model.feature_width:
-        return f": build the model with feature_width={features.shape[1]}"
+    if features is not None and features != model.feature_width:
+        return f": build the model with feature_width={features}"
     rows = (
         f"{key}={len(found[name])}"
         for name, key in ROWS.items()

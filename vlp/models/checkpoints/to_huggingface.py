@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import torch
 import transformers
 
 from vlp.models.blocks import Attention
+from vlp.models.checkpoints import huggingface, vilt
 from vlp.models.checkpoints.files import Contents
-from vlp.models.checkpoints.huggingface import convert
 from vlp.models.encoder import VLEncoder
 
 Config = dict[str, Any]
@@ -28,11 +29,14 @@ def to_transformers(encoder: VLEncoder) -> Any:
     with torch.device("meta"):
         theirs = BUILDERS[encoder.name](encoder)
     own = encoder.state_dict()
-    known = convert(Contents(Path(encoder.name), dict(theirs.state_dict())))
+    shapes = theirs.state_dict()
+    contents = Contents(Path(encoder.name), dict(shapes))
+    known = vilt.HUGGINGFACE.convert(contents) or huggingface.convert(contents)
     if known is None or known.original.keys() != own.keys():
         differing = sorted(own.keys() ^ (known.original.keys() if known else set()))
         raise ValueError(f"model {encoder.name} differs from transformers' in {', '.join(differing)}")
-    theirs.load_state_dict({known.original[name]: tensor for name, tensor in own.items()}, strict=False, assign=True)
+    tensors = {(key := known.original[name]): tensor.reshape(shapes[key].shape) for name, tensor in own.items()}
+    theirs.load_state_dict(tensors, strict=False, assign=True)
     return theirs.eval()
 
 
@@ -56,7 +60,25 @@ def _lxmert(encoder: VLEncoder) -> Any:
     return transformers.LxmertModel(config)
 
 
-BUILDERS: dict[str, Callable[[VLEncoder], Any]] = {"bert": _bert, "lxmert": _lxmert, "visualbert": _visualbert}
+def _vilt(encoder: VLEncoder) -> Any:
+    own = encoder.state_dict()
+    patch = own["embeddings.patches.weight"].shape[-1]
+    grid = math.isqrt(len(own["embeddings.positions.weight"]))
+    config = transformers.ViltConfig(
+        **_single_stream(encoder),
+        image_size=patch * grid,
+        patch_size=patch,
+        modality_type_vocab_size=len(own["embeddings.modalities.weight"]),
+    )
+    return transformers.ViltModel(config)
+
+
+BUILDERS: dict[str, Callable[[VLEncoder], Any]] = {
+    "bert": _bert,
+    "lxmert": _lxmert,
+    "visualbert": _visualbert,
+    "vilt": _vilt,
+}
 """By the option of ``conf/model``."""
 
 
