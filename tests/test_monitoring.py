@@ -15,7 +15,7 @@ from vlp.data.loading import PretrainingData
 from vlp.data.masking import PairMismatch, TextMasking
 from vlp.data.statistics import mean_feature, with_mean_feature
 from vlp.data.tokenisation import open_tokenizer
-from vlp.metrics import normalized_mutual_information
+from vlp.metrics import SampleMean, normalized_mutual_information
 from vlp.models import build
 from vlp.monitoring import HeldOutCurves, LossCurves
 from vlp.objectives.itm import ImageTextMatching
@@ -176,7 +176,7 @@ def test_any_number_of_processes_looks_at_the_same_pairs(world_size, num_samples
     monkeypatch.setattr(HeldOutCurves, "_see_words", lambda *_: None)
     monkeypatch.setattr(HeldOutCurves, "_see_fusion", lambda *arguments: looked_at.extend(arguments[2].sample_ids))
     curves, module = HeldOutCurves(num_samples), pretraining()
-    curves.mean_F = torch.zeros(4)
+    curves.nmi = SampleMean((3,))
     data = PretrainingData(HandMade(22), HandMade(22), open_tokenizer(), {}, tasks, batch_size=4)
     for rank in range(world_size):
         monkeypatch.setattr(loading, "process_rank", lambda rank=rank: (rank, world_size))

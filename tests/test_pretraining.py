@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from vlp.commands.train import train
+from vlp.configs import option_names
 from vlp.pretraining import Bundle, linear_schedule, parameter_groups
 
 TINY = [
@@ -117,7 +118,17 @@ def test_one_objective_a_step_is_drawn_by_weight(tmp_path):
     assert {sum(bool(row[loss]) for loss in losses) for row in rows} == {1}
 
 
-@pytest.mark.parametrize("model", ["visualbert", "lxmert", "bert"])
+def test_a_run_of_pixels_and_a_dictionary_that_was_resumed_ends_where_an_uninterrupted_one_does(tmp_path):
+    options = ("model=soho", "trainer.max_steps=4", "checkpoint.every_n_steps=2", "dataset.batch_size=8")
+    whole = train(config(*options), tmp_path / "whole")
+    half = tmp_path / "whole" / "checkpoints"
+    (first,) = (path for path in half.glob("*.ckpt") if torch.load(path, weights_only=True)["global_step"] == 2)
+    resumed = train(config(*options, f"ckpt_path='{first}'"), tmp_path / "resumed")
+    assert same(weights(whole), weights(resumed))
+    assert not torch.equal(*(weights(path)["encoder.embeddings.dictionary.entries"] for path in (first, whole)))
+
+
+@pytest.mark.parametrize("model", [name for name in option_names("model") if name != "uniter"])
 def test_every_model_trains_on_scenes(model, tmp_path):
     last = train(config(f"model={model}", "trainer.max_steps=2"), tmp_path)
     assert torch.load(last, weights_only=True)["vlp"]["model"]["name"] == model

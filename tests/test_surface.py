@@ -26,8 +26,13 @@ OPTIONS = {
         "bert lxmert lxmert_ctrl soho swin_vlp uniter uniter_ctrl vilbert vilbert_ctrl vilt visualbert visualbert_ctrl "
         "vl_bert vl_bert_ctrl"
     ),
-    "objective": "bert lxmert scenes_bert scenes_lxmert scenes_uniter scenes_visualbert uniter visualbert",
-    "objective/part": "itm mlm mrc_kl",
+    "objective": (
+        "bert lxmert lxmert_ctrl scenes_bert scenes_lxmert scenes_lxmert_ctrl scenes_soho scenes_swin_vlp "
+        "scenes_uniter scenes_uniter_ctrl scenes_vilbert scenes_vilbert_ctrl scenes_vilt scenes_visualbert "
+        "scenes_visualbert_ctrl scenes_vl_bert scenes_vl_bert_ctrl soho swin_vlp uniter uniter_ctrl vilbert "
+        "vilbert_ctrl vilt visualbert visualbert_ctrl vl_bert vl_bert_ctrl"
+    ),
+    "objective/part": "itm mlm mrc_kl mvm",
     "optimizer": "adamw prober",
     "paths": "default",
     "probe": "nmi pretraining vcc vcd vrc vri",

@@ -65,7 +65,8 @@ class HeldOutCurves(pl.Callback):
     ``val/mlm``: same words, same pairs. ``val/nmi_layer_K``: how far text and vision lie apart at the output of layer K
     (0: embeddings) of a single-stream model, or of the cross layers of a dual-stream one (VALUE section 4.1), on pairs
     as training sees them, masked and half of them mismatched; the probe ``nmi`` is put to whole, matched ones. A pair
-    whose states are not finite has no place in the mean. Neither curve for a text-only model.
+    whose states are not finite has no place in the mean. A model that reads pixels has the second curve alone, a
+    text-only one neither.
 
     Args:
         num_samples: pairs whose states are clustered, to the end of a batch; the first ones of the first objective, if
@@ -82,8 +83,10 @@ class HeldOutCurves(pl.Callback):
         """Start anew."""
         assert isinstance(module, PretrainingModule)
         self.words.to(module.device)
-        if self.mean_F is None and module.encoder.feature_width is not None:
+        reads = module.encoder.reads
+        if self.mean_F is None and reads == "regions":
             self.mean_F = mean_feature(trainer.datamodule.val_pairs.dataset)  # type: ignore[attr-defined]
+        if self.nmi is None and reads != "text":
             self.nmi = SampleMean((len(meeting_layers(module.encoder.sites)),)).to(module.device)
 
     def on_validation_batch_end(
@@ -97,7 +100,7 @@ class HeldOutCurves(pl.Callback):
     ) -> None:
         """Look at a batch."""
         assert isinstance(module, PretrainingModule)
-        if self.mean_F is None:
+        if self.nmi is None:
             return
         self._see_words(module, batch)
         data: PretrainingData = trainer.datamodule  # type: ignore[attr-defined]
@@ -110,10 +113,9 @@ class HeldOutCurves(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log what was seen."""
-        if self.mean_F is None or self.nmi is None:
+        if self.nmi is None:
             return
-        words = self.words.collect()
-        if words["count"]:
+        if self.mean_F is not None and (words := self.words.collect())["count"]:
             module.log("val/mlm_mean_image", (words["loss"] / words["count"]).float())
         for layer, value in enumerate(self.nmi.estimate().value):
             module.log(f"val/nmi_layer_{layer}", value.float())
@@ -121,9 +123,10 @@ class HeldOutCurves(pl.Callback):
 
     def _see_words(self, module: PretrainingModule, batch: PretrainingBatch) -> None:
         objective = next((o for _, o in module.named_objectives(batch) if isinstance(o, MaskedLanguageModelling)), None)
-        if objective is None or batch.inputs.features is None or batch.inputs.region_mask is None:
+        if objective is None or self.mean_F is None:
             return
-        assert self.mean_F is not None
+        assert batch.inputs.features is not None
+        assert batch.inputs.region_mask is not None
         blind = with_mean_feature(batch.inputs.features, batch.inputs.region_mask, self.mean_F)
         encoding = module.encoder(replace(batch.inputs, features=blind))
         count = (batch.text_labels != IGNORE).sum()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.data.worlds import HandMade
-from vlp.data.masking import IGNORE, PairMismatch, RegionMasking, TextMasking
+from vlp.data.masking import IGNORE, PairMismatch, PivotMasking, RegionMasking, TextMasking
 from vlp.data.ordering import Place
 from vlp.data.pairs import PretrainingPairs
 from vlp.data.sample import Regions
@@ -129,3 +129,22 @@ def test_an_image_without_regions_cannot_be_masked():
     with pytest.raises(ValueError) as error:
         PretrainingPairs(data, open_tokenizer(), {"mrc": RegionMasking()}).example(Place(0, 0))
     assert str(error.value) == "sample 'sample0' has no regions, which masked region modelling needs"
+
+
+def test_pivots_are_drawn_evenly_for_a_share_of_the_images():
+    drawn = [e.pivot for e in examples({"mvm": PivotMasking(0.25)})]
+    pivots = np.array([pivot for pivot in drawn if not np.isnan(pivot)])
+    assert len(pivots) / len(drawn) == pytest.approx(0.25, abs=0.03)
+    assert np.quantile(pivots, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=0.05)
+    assert pivots.max() < 1
+
+
+def test_a_batch_has_pivots_where_an_image_has_one():
+    def pivots(probability):
+        corruptions = {"mvm": PivotMasking(probability)}
+        pairs = PretrainingPairs(HandMade(6), open_tokenizer(), corruptions)
+        return pairs[[Place(0, index) for index in range(6)]].inputs.pivots
+
+    assert pivots(0.0) is None
+    assert not pivots(1.0).isnan().any()
+    assert 0 < pivots(0.5).isnan().sum() < 6

@@ -1,6 +1,9 @@
 """A dataset small enough to be worked through by hand."""
 
+from functools import partial
+
 import torch
+from PIL import Image
 
 from vlp.data.dataset import VLDataset
 from vlp.data.sample import Regions, Sample
@@ -9,10 +12,10 @@ CAPTIONS = ("a red dog", "a blue car near a tree", "the cat", "two birds and a b
 
 
 class HandMade(VLDataset):
-    """Sample i has caption i, i % 3 + 1 regions, and features that are all i."""
+    """Sample i has caption i, i % 3 + 1 regions, features that are all i, and an image of one colour."""
 
     name = "hand_made"
-    annotations = frozenset({"regions", "class_probs"})
+    annotations = frozenset({"regions", "class_probs", "pixels"})
     feature_width = 4
     num_classes = 3
 
@@ -35,7 +38,10 @@ class HandMade(VLDataset):
         )
         caption = CAPTIONS[index % len(CAPTIONS)]
         is_matched = not self.truth_annotated or index % 2 == 0
-        return Sample(f"image{index}", caption, 100, 50, f"sample{index}", regions, is_matched=is_matched)
+        paint = partial(Image.new, "RGB", (100, 50), (index * 40 % 256, 80, 255 - index * 10 % 256))
+        return Sample(
+            f"image{index}", caption, 100, 50, f"sample{index}", regions, is_matched=is_matched, read_image=paint
+        )
 
 
 BAD = 7

@@ -1,6 +1,7 @@
 """Every objective found in ``conf/objective/part``, and the numbers of each."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.stats import entropy
 
 from tests.data.worlds import HandMade
 from vlp.configs import instantiate, option_names, read_option
-from vlp.data.masking import IGNORE, PairMismatch, RegionMasking, TextMasking
+from vlp.data.masking import IGNORE, PairMismatch, PivotMasking, RegionMasking, TextMasking
 from vlp.data.ordering import Place
 from vlp.data.pairs import PretrainingPairs
 from vlp.data.tokenisation import open_tokenizer
@@ -17,29 +18,48 @@ from vlp.models import build
 from vlp.objectives.itm import ImageTextMatching
 from vlp.objectives.mlm import MaskedLanguageModelling
 from vlp.objectives.mrc_kl import MaskedRegionClassificationKL
+from vlp.objectives.mvm import MaskedVisualModelling
 
 PARTS = option_names("objective/part")
 
 
+ASKS = {"mvm": "soho"}
+"""Of objectives that not every model can have: a model that can."""
+
+SOHO = {**read_option("size", "tiny")["soho"], "image_size": 32, "entries": 6}
+
+
 def tiny(name="uniter"):
     torch.manual_seed(0)
-    return build(name, feature_width=4, width=16, layers=1, feed_forward=32, heads=2)
+    return build(name, feature_width=4, width=16, layers=1, feed_forward=32, heads=2, soho=SOHO)
 
 
-def made_batch(objective_or_corruptions, size=12, tasks=()):
+def objective_and_encoder(part):
+    """The objective of that name, always asking, and a model that can have it."""
+    encoder = tiny(ASKS.get(part, "uniter"))
+    description = read_option("objective/part", part)
+    if part == "mvm":
+        description["corruption"]["probability"] = 1.0
+    return instantiate(description)(encoder=encoder, num_classes=3), encoder
+
+
+def pairs_for(encoder, corruptions, size=12):
+    return PretrainingPairs(HandMade(size), open_tokenizer(), corruptions, pixel_input=encoder.pixel_input)
+
+
+def made_batch(objective_or_corruptions, size=12, tasks=(), encoder=None):
     corruptions = objective_or_corruptions
     if not isinstance(corruptions, dict):
         corruptions = {"itm": PairMismatch(), "it": objective_or_corruptions.corruption}
-    pairs = PretrainingPairs(HandMade(size), open_tokenizer(), corruptions)
+    pairs = pairs_for(encoder or tiny(), corruptions, size)
     return pairs[[Place(0, index, tasks) for index in range(size)]]
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_training_on_one_batch_lowers_the_loss_and_moves_every_weight_of_the_head(part):
-    encoder = tiny()
-    objective = instantiate(read_option("objective/part", part))(encoder=encoder, num_classes=3)
+    objective, encoder = objective_and_encoder(part)
     before = {name: p.detach().clone() for name, p in objective.named_parameters()}
-    batch = made_batch(objective)
+    batch = made_batch(objective, encoder=encoder)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=1e-2)
     losses = []
     for _ in range(8):
@@ -60,9 +80,8 @@ def held_out(objective, encoder, batches):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_held_out_values_over_batches_are_those_of_all_pairs_at_once(part):
-    encoder = tiny()
-    objective = instantiate(read_option("objective/part", part))(encoder=encoder, num_classes=3)
-    pairs = PretrainingPairs(HandMade(12), open_tokenizer(), {"itm": PairMismatch(), "it": objective.corruption})
+    objective, encoder = objective_and_encoder(part)
+    pairs = pairs_for(encoder, {"itm": PairMismatch(), "it": objective.corruption})
     with torch.no_grad():
         together, apart = [
             held_out(objective, encoder, [pairs[[Place(0, i) for i in part]] for part in parts])
@@ -73,9 +92,8 @@ def test_held_out_values_over_batches_are_those_of_all_pairs_at_once(part):
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part != "itm"])  # matching always asks
 def test_a_batch_that_asks_nothing_costs_nothing(part):
-    encoder = tiny()
-    objective = instantiate(read_option("objective/part", part))(encoder=encoder, num_classes=3)
-    batch = made_batch({"itm": PairMismatch(1.0), "it": objective.corruption})
+    objective, encoder = objective_and_encoder(part)
+    batch = made_batch({"itm": PairMismatch(1.0), "it": objective.corruption}, encoder=encoder)
     loss = objective(encoder(batch.inputs), batch, encoder)
     loss.backward()
     assert loss.item() == 0
@@ -136,7 +154,40 @@ def test_mrc_kl_is_scipys_divergence_summed_over_classes():
     assert values["baseline"].item() == pytest.approx(0, abs=1e-12)  # every region has one and the same distribution
 
 
-@pytest.mark.parametrize("part", ["itm", "mrc_kl"])
+def test_mvm_is_the_cross_entropy_of_cosines_at_the_hidden_cells_of_matched_pairs():
+    objective, encoder = objective_and_encoder("mvm")
+    batch = made_batch(objective, encoder=encoder)
+    assert 0 < batch.is_matched.sum() < 12
+    encoding = encoder(batch.inputs)
+    losses = []
+    for row, is_matched in enumerate(batch.is_matched):
+        for cell in range(encoding.vision.shape[1]):
+            if is_matched and encoding.hidden[row, cell]:
+                cosines = torch.cosine_similarity(encoding.vision[row, cell], encoder.embeddings.dictionary.entries)
+                losses.append(-cosines.log_softmax(-1)[encoding.targets[row, cell]].item())
+    assert objective(encoding, batch, encoder).item() == pytest.approx(np.mean(losses), rel=1e-5)
+    everywhere = replace(objective.corruption, on_mismatched=True)
+    objective.corruption, count = everywhere, len(losses)
+    assert len(objective.logits(encoding, batch, encoder)[1]) == encoding.hidden.sum() > count
+
+
+def test_mvm_s_temperature_divides_cosines():
+    _, encoder = objective_and_encoder("mvm")
+    cold, warm = (MaskedVisualModelling(encoder, PivotMasking(1.0), temperature=t) for t in (0.1, 1.0))
+    batch = made_batch(cold, encoder=encoder)
+    encoding = encoder(batch.inputs)
+    logits = [objective.logits(encoding, batch, encoder)[0] for objective in (cold, warm)]
+    torch.testing.assert_close(logits[0], 10 * logits[1])
+    assert logits[1].abs().max() <= 1
+
+
+def test_mvm_is_refused_by_name_where_there_is_no_dictionary():
+    with pytest.raises(ValueError) as error:
+        MaskedVisualModelling(tiny("uniter"), PivotMasking())
+    assert str(error.value) == "mvm asks for entries of a visual dictionary; model uniter has none"
+
+
+@pytest.mark.parametrize("part", ["itm", "mrc_kl", "mvm"])
 def test_a_model_without_an_image_is_refused_by_name(part):
     with pytest.raises(ValueError) as error:
         instantiate(read_option("objective/part", part))(encoder=tiny("bert"), num_classes=3)

@@ -21,6 +21,7 @@ from vlp.commands.identity import dataset_content, path_digest
 from vlp.commands.loggers import log_rows, tracking
 from vlp.commands.plans import Plan, Weights
 from vlp.commands.ranks import joins_another, watching
+from vlp.commands.reading import check_model
 from vlp.commands.records import RunRecord
 from vlp.commands.weights import is_trained
 from vlp.configs import instantiate
@@ -72,6 +73,7 @@ def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
         check_trained(config, factory.func, factory.keywords)
         if joins_another():
             return  # one process reads activations and fits probers; more devices are for more cells
+    check_model(config["model"], dataset, needs_of(factory), config["run"]["probe"])
     weights = ready_weights(plan.weights)
     subjects = build_subjects(config, weights, dataset)
     asked = {"weights": weights.path} if _takes(factory, "weights") else {}  # whose heads the probe needs too
@@ -149,7 +151,7 @@ def build_subjects(config: Config, weights: Weights, dataset: VLDataset) -> Subj
 
 
 def check_features(record: Mapping[str, Any], dataset: VLDataset, weights: Weights) -> None:
-    """Refuse a checkpoint of ours on features other than those it was trained on.
+    """Refuse a checkpoint of ours on features other than those it was trained on, if it was trained on any.
 
     A model fed other features fails silently; released weights do not say what they were trained on.
     """

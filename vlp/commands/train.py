@@ -14,6 +14,7 @@ from vlp.checkpointing import CheckpointWriter, MetricsFile, SaveCheckpoints
 from vlp.commands.identity import content_hash
 from vlp.commands.loggers import tracking
 from vlp.commands.ranks import watching
+from vlp.commands.reading import require_image
 from vlp.commands.resuming import CHECKPOINTS, CONFIG_HASH, METRICS, Start, find_start
 from vlp.commands.weights import CHECKPOINT
 from vlp.configs import instantiate
@@ -44,6 +45,7 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
     val_set = build_dataset(config["dataset"], split=config["val_split"])
     tokenizer = open_tokenizer(config["tokenizer"])
     encoder = build_from_config(config["model"], train_set.feature_width, tokenizer.vocab_size)
+    require_image(train_set, encoder)
     module = PretrainingModule(
         encoder,
         Bundle.from_config(config["objective"]),
@@ -80,6 +82,7 @@ def pretraining_data(
         num_workers=config["dataset"]["num_workers"],
         seed=config["seed"],
         max_pieces=module.encoder.max_positions,
+        pixel_input=module.encoder.pixel_input,
     )
 
 
@@ -116,7 +119,7 @@ def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: Ca
         "feature_width": encoder.feature_width,
         "num_classes": dataset.num_classes,
         "tokenizer": tokenizer.source,
-        "features": dict(dataset.fingerprint),
+        "features": dict(dataset.fingerprint) if encoder.reads == "regions" else {},
         "objective": dict(config["objective"]),
         "dataset": dataset.name,
         "seed": config["seed"],

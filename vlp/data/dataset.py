@@ -98,18 +98,24 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
     return build_dataset(resolve({**paths, "dataset": {**config, **options, "split": split}})["dataset"])
 
 
-def require(dataset: VLDataset, needs: Iterable[str], probe: str) -> None:
-    """Check that a dataset has what a probe needs.
+def require(dataset: VLDataset, needs: Iterable[str], name: str, kind: str = "probe") -> None:
+    """Check that a dataset has what a probe or a model needs.
+
+    Args:
+        dataset: whose annotations are looked at.
+        needs: annotations.
+        name: who needs them, for errors.
+        kind: ``probe`` or ``model``.
 
     Raises:
-        ValueError: naming probe, dataset and what is missing, or a need that is no annotation at all.
+        ValueError: naming who needs what, the dataset and what is missing, or a need that is no annotation at all.
     """
     needs = frozenset(needs)
     if unknown := needs - ANNOTATIONS:
-        raise ValueError(f"probe {probe} needs {_list(unknown)}, which no dataset has; there is {_list(ANNOTATIONS)}")
+        raise ValueError(f"{kind} {name} needs {_list(unknown)}, which no dataset has; there is {_list(ANNOTATIONS)}")
     if missing := needs - dataset.annotations:
         has = _list(dataset.annotations)
-        raise ValueError(f"probe {probe} needs {_list(missing)}, which dataset {dataset.name} lacks; it has {has}")
+        raise ValueError(f"{kind} {name} needs {_list(missing)}, which dataset {dataset.name} lacks; it has {has}")
 
 
 def check_split(split: str, name: str) -> None:

@@ -7,6 +7,7 @@ mismatched pairs alike, so that a mask never tells whether the pair matches; onl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -29,7 +30,8 @@ class Example:
 
     ``index`` is the caption's place in the dataset, ``sample`` describes the pair as it is; ``input_ids`` (T,) is what
     the model will read, ``text_labels`` (T,) the words asked for (`IGNORE` elsewhere), ``hidden_regions`` (V,) bool the
-    regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is asked for.
+    regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is asked for; ``pivot`` is a visual
+    token's place in [0, 1), see `vlp.data.sample.Batch.pivots`, or NaN.
     """
 
     index: int
@@ -41,6 +43,7 @@ class Example:
     regions: Regions | None
     hidden_regions: Tensor | None = None
     asked_regions: Tensor | None = None
+    pivot: float = math.nan
 
 
 class PairSource(Protocol):
@@ -190,6 +193,31 @@ class RegionMasking:
         is_asked = example.is_matched or self.on_mismatched
         example.asked_regions = chosen if is_asked else torch.zeros_like(chosen)
         example.hidden_regions = chosen & torch.from_numpy(generator.random(count) < self.hidden_share)
+
+
+@dataclass(frozen=True)
+class PivotMasking:
+    """Masked visual modelling on a grid: one cell of an image, and those that the model takes for the same.
+
+    SOHO's released code draws one cell for a whole batch; here every image has its own.
+
+    Args:
+        probability: of an image to have cells hidden.
+        on_mismatched: whether cells of mismatched pairs are asked for too; they are hidden either way.
+    """
+
+    probability: float = 0.015
+    on_mismatched: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        check_share("probability", self.probability)
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Choose the cell, or none."""
+        fate, pivot = generator.random(2)
+        if fate < self.probability:
+            example.pivot = float(pivot)
 
 
 def check_share(name: str, value: float) -> None:

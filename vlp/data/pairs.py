@@ -6,6 +6,7 @@ on the worker that prepares it nor on what was prepared before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -172,6 +173,8 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             tasks=tasks,
             sample_ids=tuple(_name(e.sample) for e in examples),
         )
+        if any(not math.isnan(e.pivot) for e in examples):
+            inputs.pivots = torch.tensor([e.pivot for e in examples])
         if inputs.region_mask is not None:
             regions = [e.regions for e in examples if e.regions is not None]
             self._add_region_targets(batch, examples, regions)

@@ -52,7 +52,8 @@ class Probe(pl.LightningModule):
         self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
     ) -> DataLoader[Any]:
         """Return the batches `test_step` gets: every sample of ``dataset`` once, as `ProbeBatch`."""
-        return probe_loader(dataset, tokenizer, batch_size, num_workers, max_pieces=self.encoder.max_positions)
+        encoder = self.encoder
+        return probe_loader(dataset, tokenizer, batch_size, num_workers, encoder.max_positions, encoder.pixel_input)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Take a batch into the account."""

@@ -31,8 +31,9 @@ CONDITIONS = ("model", "random_weights", "shuffled")
 class NMIProbe(Probe):
     """Normalised mutual information of 2-means clusters and modality, after every layer in which the modalities meet.
 
-    Tokens are word pieces and real regions, without [CLS] and [SEP] (trap 16 of the reference: they change the number).
-    Single-stream models report every layer and, as layer 0, the embedding output; dual-stream ones their cross layers.
+    Tokens are word pieces and real regions, patches or cells, without [CLS], [SEP] and what stands for the whole image
+    (they change the number). Single-stream models report every layer and, as layer 0, the embedding output; dual-stream
+    ones their cross layers.
 
     Rows ``nmi``: conditions ``model``, ``random_weights`` (the top of the scale rather than its bottom, since an
     untrained model leaves the modalities apart) and ``shuffled`` (modalities permuted among a sample's tokens: chance).
@@ -55,7 +56,7 @@ class NMIProbe(Probe):
         encoder: VLEncoder,
         control: VLEncoder,
         seed: int = 0,
-        needs: Iterable[str] = ("regions",),
+        needs: Iterable[str] = (),
         num_restarts: int = 10,
     ) -> None:
         super().__init__(encoder, control, seed, needs)
@@ -115,7 +116,7 @@ class NMIProbe(Probe):
 def content_masks(encoder: VLEncoder, batch: ProbeBatch, layer: Sequence[Site]) -> tuple[Tensor, Tensor]:
     """Return, for the tokens of a layer's sites, text first, two (B, S) bool: which are visual, and which are content.
 
-    Content are real regions, and word pieces other than [CLS] and [SEP].
+    Content are real regions, patches or cells, and word pieces other than [CLS] and [SEP].
     """
     streams = [encoder.stream_masks(batch.inputs, site.query) for site in layer]
     valid, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))

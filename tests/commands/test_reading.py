@@ -1,0 +1,52 @@
+import pytest
+
+from tests.data.worlds import HandMade
+from vlp.commands.reading import check_model, require_image
+from vlp.configs import read_option, resolve
+from vlp.models import build
+
+
+def model(name):
+    return resolve({"model": read_option("model", name), "size": read_option("size", "tiny")})["model"]
+
+
+def data(*annotations):
+    dataset = HandMade()
+    dataset.annotations = frozenset(annotations)
+    return dataset
+
+
+@pytest.mark.parametrize("name", ["vilt", "soho", "swin_vlp"])
+def test_a_probe_of_regions_refuses_a_model_of_pixels(name):
+    with pytest.raises(ValueError) as error:
+        check_model(model(name), data("regions", "pixels", "phrases"), ["regions", "phrases"], "vcc")
+    assert str(error.value) == f"model {name} reads pixels and has no region tokens; probe vcc needs them"
+
+
+def test_a_probe_of_regions_refuses_a_model_of_text():
+    with pytest.raises(ValueError) as error:
+        check_model(model("bert"), data("regions"), ["regions"], "vrc")
+    assert str(error.value) == "model bert reads text and has no region tokens; probe vrc needs them"
+
+
+@pytest.mark.parametrize(
+    ("name", "has", "message"),
+    [
+        ("vilt", "regions", "model vilt needs pixels, which dataset hand_made lacks; it has regions"),
+        ("uniter", "pixels", "model uniter needs regions, which dataset hand_made lacks; it has pixels"),
+    ],
+)
+def test_data_without_what_the_model_reads_are_refused(name, has, message):
+    for refuse in (
+        lambda: check_model(model(name), data(has), [], "nmi"),
+        lambda: require_image(data(has), build(name, layers=1, width=16, heads=2, feed_forward=16)),
+    ):
+        with pytest.raises(ValueError) as error:
+            refuse()
+        assert str(error.value) == message
+
+
+def test_what_goes_together_is_let_through():
+    check_model(model("vilt"), data("pixels"), [], "nmi")
+    check_model(model("uniter"), data("regions"), ["regions"], "vcc")
+    check_model(model("bert"), data(), [], "linguistic")
