@@ -259,6 +259,18 @@ def test_a_copy_that_differs_is_unexpected(name):
     assert f"0 missing, 1 unexpected ({key})" in str(error.value)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (1, 1, 1)])
+def test_tensors_of_any_shape_are_refused_by_name_and_change_nothing(name, shape):
+    contents, encoder = small(name)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    strange = Contents(contents.path, {key: torch.zeros(shape) for key in contents.tensors})
+    with pytest.raises(ValueError) as error:
+        load_contents(encoder, strange, strict=False)
+    assert f"in {contents.path} and" in str(error.value)
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_at_base_size_counts_are_the_documented_ones_and_every_tensor_has_a_gradient(name, tmp_path):

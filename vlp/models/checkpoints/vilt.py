@@ -101,7 +101,7 @@ def _original(contents: Contents) -> Conversion | None:
     tensors = dict(contents.tensors)
     for key in [key for key in tensors if QKV in key]:
         names = [key.replace(QKV, part) for part in PARTS]
-        if len(tensors[key]) % len(PARTS) == 0:
+        if tensors[key].ndim and len(tensors[key]) % len(PARTS) == 0:
             tensors.update(zip(names, tensors.pop(key).chunk(len(PARTS)), strict=True))
             whole.update(dict.fromkeys(names, key))
     found = ORIGINAL.convert(replace(contents, tensors=tensors))
