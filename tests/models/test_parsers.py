@@ -1,0 +1,97 @@
+import pytest
+import timm
+import torch
+
+from tests.models.examples import SMALL, batch_for, small_encoder
+from vlp.models import build
+from vlp.models.parsers import ConvolutionalParser, SwinParser
+
+TINY = "swin_tiny_patch4_window7_224"
+
+
+def on_meta(make):
+    with torch.device("meta"):
+        return make()
+
+
+def millions(module) -> float:
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "width", "side", "parameters"),
+    [
+        (TINY, 224, 768, 7, 27.52),
+        (TINY, 384, 768, 12, 27.57),
+        ("swin_small_patch4_window7_224", 224, 768, 7, 48.84),
+        ("swin_base_patch4_window7_224", 224, 1024, 7, 86.74),
+        ("swin_base_patch4_window12_384", 384, 1024, 12, 86.88),
+    ],
+)
+def test_swin_has_the_published_sizes_and_one_window_in_its_last_block(name, size, width, side, parameters):
+    parser = on_meta(lambda: SwinParser(name, size))
+    assert millions(parser) == pytest.approx(parameters, abs=0.005)
+    assert (parser.width, parser.stride) == (width, 32)
+    last = parser.network.layers[-1].blocks[-1]
+    assert (tuple(last.window_size), tuple(last.shift_size)) == ((side, side), (0, 0))
+
+
+def test_a_window_that_leaves_the_last_map_in_pieces_is_refused():
+    with pytest.raises(ValueError) as error:
+        on_meta(lambda: SwinParser(TINY, 384, window=7))
+    assert str(error.value) == (
+        f"{TINY} at 384 pixels: the last block has windows of 7 x 7 cells, shifted by 3, expected one of 12 x 12: "
+        "give window=12 or null"
+    )
+
+
+def test_pixels_of_another_size_are_refused():
+    parser = SwinParser(TINY, 16, options=SMALL["swin_vlp"]["options"])
+    with pytest.raises(ValueError) as error:
+        parser(torch.zeros(1, 3, 24, 16))
+    assert str(error.value) == f"{TINY} was built for 16 pixels a side, the batch's are 16 x 24"
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("resnet50", 23.51), ("resnet101", 42.50)])
+def test_resnet_has_the_published_sizes(name, parameters):
+    parser = on_meta(lambda: ConvolutionalParser(name))
+    assert millions(parser) == pytest.approx(parameters, abs=0.005)
+    assert (parser.width, parser.stride) == (2048, 32)
+
+
+@torch.no_grad()
+def test_a_convolutional_map_is_timms_row_by_row():
+    parser = ConvolutionalParser("resnet18", stage=3, pool=2).eval()
+    peer = timm.create_model("resnet18", num_classes=0, global_pool="").eval()
+    peer.load_state_dict(parser.network.state_dict(), strict=False)
+    pixels = torch.randn(2, 3, 64, 96)
+    found = parser(pixels)
+    assert (found.shape, parser.stride) == ((2, 2, 3, 256), 32)
+    third = peer.layer3(peer.layer2(peer.layer1(peer.maxpool(peer.act1(peer.bn1(peer.conv1(pixels)))))))
+    for row in range(2):
+        for column in range(3):
+            cells = third[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            torch.testing.assert_close(found[:, row, column], cells.amax((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["soho", "swin_vlp"])
+def test_a_backbone_begins_as_timm_begins_it(name):
+    """Not with BERT's weights: a convolution of He et al. is scaled to its fan, Swin's biases of position are small."""
+    torch.manual_seed(0)
+    encoder = build(name)
+    fresh = encoder.embeddings.parser.create()
+    for (key, ours), theirs in zip(encoder.embeddings.parser.named_parameters(), fresh.parameters(), strict=True):
+        if ours.numel() >= 1024:
+            assert ours.std().item() == pytest.approx(theirs.std().item(), rel=0.1), key
+    text = encoder.word_embeddings.weight.std().item()
+    assert text == pytest.approx(encoder.initializer_range, rel=0.02)
+
+
+def test_drop_path_is_of_training_alone():
+    encoder = small_encoder("swin_vlp", drop_path=0.5, dropout=0.0, attention_dropout=0.0)
+    given = batch_for(encoder)
+    assert torch.equal(encoder(given).text, encoder(given).text)
+    encoder.train()
+    torch.manual_seed(0)
+    outputs = [encoder(given).text for _ in range(4)]
+    assert any(not torch.equal(outputs[0], other) for other in outputs[1:])
