@@ -64,7 +64,7 @@ def by_hand(embeddings, batch, row, regions, whole, masked=()):
         if at == whole:
             word = embeddings.end_word.weight[0]
         place = tables.positions.weight[count + (at == whole)] + tables.types.weight[2]
-        vision.append(norm(embeddings.norm, norm(embeddings.look_norm, look) + word + place))
+        vision.append(norm(tables.norm, norm(embeddings.look_norm, look) + word + place))
     return torch.stack(text), torch.stack(vision)
 
 

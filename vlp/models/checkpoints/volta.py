@@ -69,8 +69,6 @@ REGION_HEAD: Renames = (
 )
 SEGMENT_COPY = "bert.embeddings.image_token_type_embeddings.weight"
 """UNITER's, in files of newer code: the segment table once more."""
-VL_BERT_NORM = "bert.embeddings.LayerNorm."
-"""VL-BERT's one LayerNorm, which our words and regions each have."""
 
 
 def swapped(classes: Tensor) -> Tensor:
@@ -178,8 +176,6 @@ def convert(contents: Contents) -> Conversion | None:
     tensors = {name: contents.tensors[key] for name, key in files.items() if key not in copies}
     found = _naming(kind, names).convert(replace(contents, tensors=tensors))
     assert found is not None
-    if kind.renames is VL_BERT:
-        _share_norm(found, contents, names)
     return replace(
         found,
         original={ours: files.get(name, name) for ours, name in found.original.items()},
@@ -227,13 +223,6 @@ def _naming(kind: Kind, names: Mapping[str, str]) -> Naming:
         left_out=frozenset({"cls.imagePredictions.", "cls.qaPredictions.", "clfs_dict."}),
         changes={"itm.head.dense.weight": swapped, "itm.head.dense.bias": swapped},
     )
-
-
-def _share_norm(found: Conversion, contents: Contents, names: Mapping[str, str]) -> None:
-    for part in ("weight", "bias"):
-        if (key := names.get(VL_BERT_NORM + part)) is not None:
-            found.tensors[f"embeddings.norm.{part}"] = contents.tensors[key]
-            found.original[f"embeddings.norm.{part}"] = key
 
 
 def _model(kind: Kind, contents: Contents, names: Mapping[str, str]) -> str:

@@ -25,10 +25,11 @@ PLACES_AFTER_TEXT = 2
 class VLBertEmbeddings(Embeddings):
     """Region = LN(LN(look) + linguistic vector + position after the text + segment 2), look = ReLU(W [box; feature]).
 
-    Words = LN(word + LN(look of the whole image) + position + segment). All regions have the position that follows the
-    caption's last token, and one linguistic vector; the whole image, which ends the sequence, has the next position and
-    a vector of its own. Both LayerNorms of looks start at weight 0: a model begins as if it saw nothing. A box is sines
-    and cosines of its centre and size. A masked region's feature becomes a learned vector.
+    Words = LN(word + LN(look of the whole image) + position + segment), with the same last LayerNorm. All regions have
+    the position that follows the caption's last token, and one linguistic vector; the whole image, which ends the
+    sequence, has the next position and a vector of its own. Both LayerNorms of looks start at weight 0: a model begins
+    as if it saw nothing. A box is sines and cosines of its centre and size. A masked region's feature becomes a learned
+    vector.
 
     The original's whole image is its last row (``global_region=last``). The controlled model puts it first, and its
     released code still takes the last row for it: all words see the last region, which gets the end's vector and
@@ -78,8 +79,6 @@ class VLBertEmbeddings(Embeddings):
         self.end_word = nn.Embedding(1, width)
         self.masked_word = nn.Embedding(1, width) if has_masked_object else None
         self.masked_feature = nn.Embedding(1, feature_width)
-        self.norm = nn.LayerNorm(width, eps=eps)
-        self.dropout = nn.Dropout(dropout)
 
     @property
     def max_positions(self) -> int:
@@ -105,7 +104,7 @@ class VLBertEmbeddings(Embeddings):
         place = self.text.positions(after_B1 + is_whole_BV)
         word = self._words(is_masked_BV, is_whole_BV)
         summed = self.look_norm(look) + word + place + self.text.types.weight[REGION_TYPE]
-        return Embedded(text, batch.text_mask, self.dropout(self.norm(summed)), regions.mask)
+        return Embedded(text, batch.text_mask, self.text.dropout(self.text.norm(summed)), regions.mask)
 
     def _masked(self, batch: Batch, features: Tensor) -> Tensor:
         if self.released_behaviour:
