@@ -156,3 +156,20 @@ class TestParsers:
         for key, value in second.state_dict().items():
             wanted = first.state_dict() if key.startswith("embeddings.parser") else before
             assert torch.equal(value, wanted[key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["timm", "swin"])
+def test_swin_base_of_384_pixels_goes_into_the_parser_of_base_size(source, tmp_path):
+    theirs = timm.create_model("swin_base_patch4_window12_384")
+    tensors = theirs.state_dict()
+    assert len(tensors) == 329
+    assert sum(tensor.numel() for tensor in tensors.values()) == 87_903_584
+    if source == "swin":
+        tensors = {"model": released.microsofts_swin(tensors)}
+    torch.save(tensors, tmp_path / "swin.pth")
+    encoder = build("swin_vlp", size="base")
+    report = load_weights(encoder, tmp_path / "swin.pth", part="embeddings.parser")
+    assert (report.missing, report.unexpected, report.source) == ((), (), source)
+    own = encoder.embeddings.parser.network.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in theirs.state_dict().items() if not key.startswith("head"))
