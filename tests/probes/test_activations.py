@@ -17,10 +17,18 @@ from vlp.data.tokenisation import open_tokenizer
 from vlp.models import VLEncoder
 from vlp.observe.recording import record
 from vlp.probes import activations
-from vlp.probes.activations import ActivationCache, Reading, Source, deranged, pair_places, read_activations
+from vlp.probes.activations import (
+    ActivationCache,
+    Reading,
+    Source,
+    deranged,
+    pair_places,
+    pair_shapes,
+    read_activations,
+)
 from vlp.probes.coreference_items import coreference_links
 from vlp.probes.items import Pairs, read_links
-from vlp.probes.pair_sites import coreference_sites, relation_sites
+from vlp.probes.pair_sites import PairSites, coreference_sites, relation_sites
 
 CAPTIONS = ("a man and a red dog", "a dog near the man", "the man is on a dog", "a dog or a man", "a man with his dog")
 
@@ -79,6 +87,32 @@ def count_calls(model: VLEncoder) -> list[int]:
     calls: list[int] = []
     model.register_forward_hook(lambda *_: calls.append(1))
     return calls
+
+
+@pytest.mark.parametrize("name", ["vilbert", "vl_bert_ctrl"])
+def test_a_global_row_and_unequal_streams_are_kept_as_the_model_has_them(name: str, tmp_path: Path):
+    model, given = pretrained(name).encoder, source()
+    made = readings(ActivationCache(tmp_path), model, given)
+    read(made, model, given)
+    kept = made[0].activations()
+    batch = collate_probe(world().samples, TOKENIZER, None)
+    trace = record(model, batch.inputs)
+    last, back = coreference_sites(model.sites).states[-1][1], coreference_sites(model.sites).attention[-1][1]
+    start = model.first_region + (batch.inputs.input_ids.shape[1] if last.stage == "joint" else 0)
+    assert kept.attention.shape[2] == model.heads_of[back]
+    for pair, (at, region) in enumerate(zip(given.pairs.sample, given.pairs.second, strict=True)):
+        expected = trace.hidden[last][at][start + region]
+        torch.testing.assert_close(kept.states[pair, -1, 1], expected, rtol=1e-4, atol=1e-4)
+        assert torch.equal(kept.features[pair], world()[int(at)].regions.features[region][None])
+
+
+def test_maps_of_unequal_heads_are_not_kept_together():
+    model = encoder("vilbert")
+    maps = {str(site): site for site in model.attention_sites}
+    pair = (maps["cross.0.text-text"], maps["cross.0.vision-vision"])
+    with pytest.raises(ValueError) as error:
+        pair_shapes(model, PairSites(("phrase", "region"), (pair,), ()))
+    assert str(error.value) == "model vilbert: maps read together have [2, 3] heads, expected one number"
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
