@@ -143,9 +143,7 @@ def pair_shapes(encoder: VLEncoder, sites: PairSites) -> dict[str, tuple[int, ..
     """
     heads = {encoder.heads_of[site] for layer in sites.attention for site in layer}
     if len(heads) != 1:
-        raise ValueError(
-            f"model {encoder.name}: maps read together have {sorted(heads)} heads, expected one number"
-        )
+        raise ValueError(f"model {encoder.name}: maps read together have {sorted(heads)} heads, expected one number")
     width = max(encoder.width_of(site.query) for layer in sites.states for site in layer)
     return {"attention": (len(sites.attention), heads.pop(), 2), "states": (len(sites.states), 2, width)}
 
