@@ -124,6 +124,21 @@ class TestParsers:
             torch.testing.assert_close(encoder.embeddings.parser(pixels), theirs.forward_features(pixels))
         assert torch.equal(words, encoder.word_embeddings.weight)
 
+    @pytest.mark.filterwarnings("ignore::UserWarning:timm")  # its interpolation indexes by a list
+    @pytest.mark.parametrize("source", ["timm", "swin"])
+    def test_tables_for_other_windows_are_interpolated_as_timm_does(self, source, tmp_path):
+        tensors = timms_swin().state_dict()
+        torch.save({"model": released.microsofts_swin(tensors)} if source == "swin" else tensors, tmp_path / "swin.pth")
+        encoder = build("swin_vlp", **NUMBERS, swin_vlp={**SWIN_SIZE, "image_size": 192})
+        report = load_weights(encoder, tmp_path / "swin.pth", part=PARSER)
+        assert (report.missing, report.unexpected) == ((), ())
+        network = encoder.embeddings.parser.network
+        expected = timm.models.swin_transformer.checkpoint_filter_fn(tensors, network)
+        for key, value in network.state_dict().items():
+            torch.testing.assert_close(value, expected[key])
+        table = network.layers[2].blocks[1].attn.relative_position_bias_table
+        assert (len(tensors["layers.2.blocks.1.attn.relative_position_bias_table"]), len(table)) == (11 * 11, 23 * 23)
+
     def test_without_its_part_the_file_is_refused(self, tmp_path):
         torch.save(timms_swin().state_dict(), tmp_path / "swin.pth")
         with pytest.raises(ValueError) as error:

@@ -137,10 +137,10 @@ FORMATS = {
         "vl_bert_ctrl", (2,), (12,), 116.1, left_out=VOLTA_WORDS, options={"released_behaviour": True}
     ),
     "volta_vl_bert_original": volta("vl_bert", (2,), (12,), None, left_out={**VOLTA_WORDS, **VL_BERT_HEADS}),
-    "volta_vilbert": volta("vilbert_ctrl", (2, 2), (6, 6), 242, left_out=VOLTA_WORDS),
+    "volta_vilbert": volta("vilbert_ctrl", (1, 2), (6, 6), 242, left_out=VOLTA_WORDS),
     "volta_vilbert_original": volta(
         "vilbert",
-        (2, 2),
+        (1, 2),
         (6, 6),
         None,
         left_out=VOLTA_WORDS,
@@ -148,7 +148,7 @@ FORMATS = {
         at_small={"vision_width": 12},
         at_base={"vision_width": 1024},
     ),
-    "volta_lxmert": volta("lxmert_ctrl", (3, 2, 2), (9, 5, 5), 211, left_out=VOLTA_WORDS),
+    "volta_lxmert": volta("lxmert_ctrl", (2, 1, 2), (9, 5, 5), 211, left_out=VOLTA_WORDS),
 }
 
 
@@ -300,7 +300,7 @@ class TestVolta:
         contents, encoder = small("volta_vilbert")
         load_contents(encoder, contents)
         first = encoder.stack.cross_layers[0]
-        at = "bert.encoder.layer.4.attention_self."
+        at = "bert.encoder.layer.2.attention_self."
         for ours, theirs in (
             (first.text_attention.query, "query"),
             (first.text_attention.key, "v_key"),
@@ -373,6 +373,17 @@ class TestVariants:
             "embeddings.text.types.weight is (3, 16) in uniter.pt and (2, 16) in model 'uniter': "
             "build the model with model.embeddings.types=3"
         )
+
+    def test_positions_and_pooled_width_say_how_to_build_the_model(self):
+        contents, encoder = small("volta_uniter")
+        sizes = Sizes((2,), **{**SMALL, "positions": 14})
+        for write, advice in (
+            (lambda: released.volta("uniter_ctrl", sizes), "model.embeddings.positions=14"),
+            (lambda: released.volta("uniter_ctrl", Sizes((2,), **SMALL), pooled=24), "model.pooler.width=24"),
+        ):
+            with pytest.raises(ValueError) as error:
+                load_contents(encoder, Contents(contents.path, write()))
+            assert str(error.value).endswith(f"in model 'uniter_ctrl': build the model with {advice}")
 
     def test_a_fine_tuned_models_head_is_left_out(self):
         contents, encoder = small("uniter")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+
+Resize = Callable[[str, Tensor, torch.Size], Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Conversion:
         part: what of the encoder the file is about, by the start of our names; empty for all of it.
         released_behaviour: whether it was trained with what its release does wrong; None where there is nothing wrong,
             or nobody knows.
+        resize: makes a tensor of our name the shape that the model has, where the format knows how; what it gives is
+            checked like any other.
     """
 
     source: str
@@ -35,3 +41,4 @@ class Conversion:
     model: str = ""
     part: str = ""
     released_behaviour: bool | None = None
+    resize: Resize | None = None

@@ -37,8 +37,10 @@ WORDS = "embeddings.text.words.weight"
 ROWS = {
     "embeddings.text.types.weight": "model.embeddings.types",
     "embeddings.modalities.weight": "model.embeddings.modalities",
+    "embeddings.text.positions.weight": "model.embeddings.positions",
+    "pooler.text.weight": "model.pooler.width",
 }
-"""Tables whose rows differ between tasks, and what says how many there are."""
+"""Tensors whose rows no size gives, or which differ between tasks, and what says how many there are."""
 FEATURES = {"embeddings.features.weight": 0, "embeddings.look.1.weight": 2 * COORDINATES * WAVES}
 """What projects region features, and how many numbers of its input are others: VL-BERT's waves of a box."""
 NAMES_SHOWN = 5
@@ -88,7 +90,8 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
     conversion = convert(contents)
     _check_part(conversion, part, contents.path)
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
-    fitting = {name: tensor for name, tensor in conversion.tensors.items() if name in own}
+    resize = conversion.resize or (lambda name, tensor, shape: tensor)
+    fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
     _check_shapes(model, own, fitting, contents.path)
     report = LoadReport(
         missing=tuple(name for name in own if name not in fitting),

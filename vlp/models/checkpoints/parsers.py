@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+
+import torch
+from torch import Tensor
 
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents
@@ -17,6 +21,7 @@ EARLY_DOWNSAMPLE = "layers.0.downsample.reduction.weight"
 """Only Microsoft's files have it: there a stage ends with down-sampling, in timm the next one begins with it."""
 DOWNSAMPLE = re.compile(r"^layers\.(\d+)\.downsample\.")
 
+BIAS = ".relative_position_bias_table"
 BUFFERS = (".relative_position_index", ".attn_mask")
 CLASSIFIERS = ("head.", "fc.")
 A_CLASSIFIER = "the classifier of images, which a parser does without"
@@ -44,7 +49,25 @@ def convert(contents: Contents) -> Conversion | None:
 
 
 def _found(source: str, title: str) -> Conversion:
-    return Conversion(source, title, {}, {}, part=PARSER)
+    return Conversion(source, title, {}, {}, part=PARSER, resize=resized)
+
+
+def resized(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Return a Swin's table of biases for windows of another side, as timm interpolates it; all else as it is."""
+    is_table = name.endswith(BIAS) and tensor.ndim == len(shape) == 2 and tensor.shape[1] == shape[1]
+    if not is_table or tensor.shape == shape or not all(_side(rows) for rows in (len(tensor), shape[0])):
+        return tensor
+    from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
+
+    side = _side(shape[0])
+    table: Tensor = resize_rel_pos_bias_table(tensor, new_window_size=(side, side), new_bias_shape=tuple(shape))
+    return table
+
+
+def _side(rows: int) -> int:
+    """Return the side of the windows that a table of so many rows is for: (2 * side - 1) squared; 0 for none."""
+    root = math.isqrt(rows)
+    return (root + 1) // 2 if root * root == rows and root % 2 else 0
 
 
 def _later(name: str) -> str:
