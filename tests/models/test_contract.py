@@ -97,6 +97,23 @@ def test_every_parameter_that_the_output_depends_on_gets_a_gradient(name):
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
 
 
+@pytest.mark.parametrize("name", REGION_MODELS + PIXEL_MODELS)
+def test_what_an_image_shows_can_be_learned_at_the_first_token(name):
+    encoder = small_encoder(name, dropout=0.0, attention_dropout=0.0).train()
+    given = batch_for(encoder, (4, 4, 4))
+    given.input_ids[:] = given.input_ids[0]  # one caption: only the images differ
+    head = nn.Linear(encoder.width, 3)
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=3e-3)
+    for _ in range(60):
+        loss = functional.cross_entropy(head(encoder(given).text[:, 0]), torch.arange(3))
+        if loss < 0.1:
+            return
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    pytest.fail(f"after 60 steps the loss is {loss.item():.3f}")
+
+
 @every_model
 @torch.no_grad()
 def test_padding_and_batching_change_nothing(name):

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from tests.data.worlds import HandMade
+from tests.models.examples import SMALL as PIXEL_MODELS
 from vlp.configs import read_option, resolve
 from vlp.data.dataset import VLDataset
 from vlp.data.tokenisation import open_tokenizer
@@ -27,6 +28,7 @@ SMALL = {
     "vision_layers": 1,
     "cross_layers": 2,
     "positions": 24,
+    **{name: PIXEL_MODELS[name] for name in ("vilt", "soho", "swin_vlp")},
 }
 CORRUPTIONS = {
     "mlm": {"_target_": "vlp.data.masking.TextMasking", "probability": 0.4},

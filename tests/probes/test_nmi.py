@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
+from torch import Tensor
 from torch.nn.functional import pad
 
 from tests.data.worlds import HandMade
@@ -21,28 +22,31 @@ from vlp.observe.reductions import meeting_layers
 from vlp.probes.nmi import NMIProbe, content_masks, shuffled_modalities
 from vlp.results import Row
 
+MODELS = ("uniter", "visualbert", "lxmert", "vilbert", "vl_bert_ctrl", "vl_bert", "vilt", "soho", "swin_vlp")
 
-def whole_batch() -> ProbeBatch:
-    return next(iter(probe_loader(HandMade(), TOKENIZER, len(HandMade()))))
+
+def whole_batch(model: VLEncoder | None = None) -> ProbeBatch:
+    pixel_input = None if model is None else model.pixel_input
+    return next(iter(probe_loader(HandMade(), TOKENIZER, len(HandMade()), pixel_input=pixel_input)))
 
 
 def referee(model: VLEncoder) -> list[tuple[float, float]]:
     """Return, layer by layer, NMI and share of the smaller cluster by scikit-learn, a sample at a time."""
-    batch = whole_batch()
+    batch = whole_batch(model)
+    real = model.embeddings.without_global(model.embeddings.vision_mask(batch.inputs))
     hidden = record(model, batch.inputs).hidden
     values = []
     for layer in meeting_layers(model.sites):
         width = max(hidden[site].shape[-1] for site in layer)
         states = torch.cat([pad(hidden[site], (0, width - hidden[site].shape[-1])) for site in layer], 1)
-        samples = [_one(row, states[row], batch, model.first_region) for row in range(len(batch))]
+        samples = [_one(states[row], batch.content[row], real[row], model.first_region) for row in range(len(batch))]
         values.append(tuple(np.mean(samples, axis=0)))
     return values
 
 
-def _one(row: int, states: torch.Tensor, batch: ProbeBatch, first_region: int) -> tuple[float, float]:
-    length = batch.content.shape[1]
-    words = states[:length][batch.content[row]]
-    regions = states[length + first_region :][: batch.inputs.region_mask.shape[1]][batch.inputs.region_mask[row]]
+def _one(states: Tensor, content: Tensor, real: Tensor, first_region: int) -> tuple[float, float]:
+    words = states[: len(content)][content]
+    regions = states[len(content) + first_region :][: len(real)][real]
     modality = [0] * len(words) + [1] * len(regions)
     clusters = KMeans(2, n_init=50, random_state=0).fit_predict(torch.cat([words, regions]).numpy())
     smaller = min(clusters.sum(), len(clusters) - clusters.sum()) / len(clusters)
@@ -53,7 +57,7 @@ def chosen(rows: list[Row], condition: str, metric: str) -> list[Row]:
     return [row for row in rows if (row.condition, row.metric) == (condition, metric)]
 
 
-@pytest.mark.parametrize("model", ["uniter", "visualbert", "lxmert", "vilbert", "vl_bert_ctrl", "vl_bert"])
+@pytest.mark.parametrize("model", MODELS)
 def test_every_layer_gives_scikit_learns_value(model: str):
     subject, control = (pretrained(model, "mlm", seed=seed).encoder for seed in (0, 5))
     rows = put(NMIProbe(subject, control, num_restarts=50), HandMade(), batch_size=4).rows()
@@ -94,6 +98,15 @@ def test_content_leaves_out_padding_and_specials():
     assert (content & ~is_vision).sum(1).tolist() == pieces
     assert (content & is_vision).sum(1).tolist() == [len(sample.regions) for sample in batch.samples]
     assert not content[:, 0].any()  # [CLS]
+
+
+@pytest.mark.parametrize(("model", "cells"), [("vilt", 8), ("soho", 8), ("swin_vlp", 4)])
+def test_content_of_a_pixel_model_are_its_patches_or_cells(model: str, cells: int):
+    subject = encoder(model)
+    batch = whole_batch(subject)
+    is_vision, content = content_masks(subject, batch, meeting_layers(subject.sites)[0])
+    assert (content & is_vision).sum(1).tolist() == [cells] * len(batch)
+    assert is_vision.sum(1).tolist() == [cells + (model == "vilt")] * len(batch)  # its class token
 
 
 def test_shuffling_keeps_counts_and_depends_on_seed_and_sample_alone():
