@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.models.examples import MODELS, random_batch, small_encoder
+from tests.models.examples import MODELS, batch_for, small_encoder
 from vlp.models.observation import CaptureError, Site, Watch
 
 MAP = Site("joint", 0, "joint", "joint")
@@ -21,8 +21,9 @@ class Wanting:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_an_observer_that_matches_no_site_is_refused(name):
+    encoder = small_encoder(name)
     with pytest.raises(CaptureError) as error:
-        small_encoder(name)(random_batch(), [Wanting(Site("joint", 99, "joint"))])
+        encoder(batch_for(encoder), [Wanting(Site("joint", 99, "joint"))])
     assert str(error.value).startswith("Wanting matches no site of this model, which has ")
 
 

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from tests.models.examples import MODELS, random_batch, small_encoder
+from tests.models.examples import MODELS, batch_for, random_batch, small_encoder
 from vlp.observe import record
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_trace_has_every_site_in_execution_order(name):
     encoder = small_encoder(name)
-    trace = record(encoder, random_batch())
+    trace = record(encoder, batch_for(encoder))
     assert tuple(trace.hidden) == encoder.hidden_sites
     assert tuple(trace.attention) == encoder.attention_sites
 
