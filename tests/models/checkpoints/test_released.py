@@ -392,6 +392,31 @@ class TestVariants:
         report = load_contents(encoder, Contents(contents.path, tuned))
         assert report.left_out == {"vqa_output.0.weight": A_HEAD}
 
+    def test_a_fine_tuned_lxmert_is_known_inside_its_wrapper(self):
+        contents, encoder = small("lxmert")
+        start = "module.bert."
+        tuned = {
+            f"module.lxrt_encoder.model.{key.removeprefix('module.')}": value
+            for key, value in contents.tensors.items()
+            if key.startswith(start)
+        }
+        tuned["module.logit_fc.0.weight"] = torch.zeros(2)
+        report = load_contents(encoder, Contents(contents.path, tuned))
+        assert report.left_out == {"module.logit_fc.0.weight": A_HEAD}
+
+    @pytest.mark.parametrize(
+        "twin",
+        [
+            "module.uniter.pooler.dense.bias",
+            "uniter.encoder.layer.0.attention.query.weight",
+            "uniter.encoder.layer.0.attention.output.LayerNorm.gamma",
+        ],
+    )
+    def test_of_two_tensors_for_one_place_the_second_is_unexpected(self, twin):
+        contents, encoder = small("uniter")
+        doubled = Contents(contents.path, {**contents.tensors, twin: torch.zeros(2)})
+        assert load_contents(encoder, doubled, strict=False).unexpected == (twin,)
+
     def test_a_name_that_nobody_documented_is_unexpected(self):
         contents, encoder = small("uniter")
         report = load_contents(

@@ -8,11 +8,13 @@ from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents
 from vlp.models.checkpoints.huggingface import NAMINGS
 
+TRANSFORMERS = next(naming for naming in NAMINGS if naming.model == "lxmert")
 NAMING = replace(
-    next(naming for naming in NAMINGS if naming.model == "lxmert"),
+    TRANSFORMERS,
     source="lxmert",
     title="LXMERT's release",
     prefixes=("bert.", "lxrt_encoder.model.bert."),  # fine-tuned ones wrap it once more
+    left_out=TRANSFORMERS.left_out | {"logit_fc."},
 )
 
 

@@ -115,6 +115,7 @@ class Naming:
         return next(whole, None)
 
     def _take(self, found: Conversion, ours: str, key: str, contents: Contents) -> None:
+        ours = key if ours in found.tensors else ours  # two of one name: the second is unexpected
         tensor = contents.tensors[key]
         found.tensors[ours] = self.changes[ours](tensor) if ours in self.changes else tensor
         found.original[ours] = key
@@ -145,8 +146,15 @@ class Naming:
 
 
 def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return a file's names by what they would be without DataParallel and in today's spelling."""
-    return {_modern(key.removeprefix(PARALLEL)): key for key in tensors}
+    """Return a file's names by what they would be without DataParallel and in today's spelling.
+
+    Of two that would be the same the second keeps its own, so that no tensor is lost.
+    """
+    found: dict[str, str] = {}
+    for key in tensors:
+        name = _modern(key.removeprefix(PARALLEL))
+        found[key if name in found else name] = key
+    return found
 
 
 def renamed(name: str, renames: Renames) -> str:
