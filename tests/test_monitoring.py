@@ -20,6 +20,7 @@ from vlp.models import build
 from vlp.monitoring import HeldOutCurves, LossCurves
 from vlp.objectives.itm import ImageTextMatching
 from vlp.objectives.mlm import MaskedLanguageModelling
+from vlp.observe import Site, record
 from vlp.pretraining import Bundle, PretrainingModule
 
 QUIET = {
@@ -46,7 +47,8 @@ def pretraining(model="uniter", weights=(1.0, 1.0), combine="sum", lr=1e-3):
 
 
 def pairs_for(module, size=12, val=None):
-    return PretrainingData(HandMade(size), val or HandMade(12), open_tokenizer(), module.corruptions, {}, batch_size=4)
+    data, pixel_input = (HandMade(size), val or HandMade(12)), module.encoder.pixel_input
+    return PretrainingData(*data, open_tokenizer(), module.corruptions, {}, batch_size=4, pixel_input=pixel_input)
 
 
 def validated(model="uniter", num_samples=256, val=None, **options):
@@ -223,3 +225,22 @@ def test_a_pair_whose_states_are_not_finite_has_no_place_in_the_mean():
 
 def test_a_text_only_model_has_neither_curve():
     assert not [name for name in validated("bert")[2] if "nmi" in name or "mean_image" in name]
+
+
+def test_a_model_of_pixels_has_the_curve_of_layers_alone():
+    module, data, logged = validated("vilt")
+    assert [name for name in logged if "nmi" in name] == [f"val/nmi_layer_{layer}" for layer in range(3)]
+    assert "val/mlm_mean_image" not in logged
+    batches = list(data.val_dataloader())
+    tokenizer = open_tokenizer()
+    hidden = [record(module.encoder.eval(), batch.inputs).hidden[Site("joint", 1, "joint")] for batch in batches]
+    values = []
+    for batch, states in zip(batches, hidden, strict=True):
+        length = batch.inputs.text_mask.shape[1]
+        ids = batch.inputs.input_ids
+        words = batch.inputs.text_mask & (ids != tokenizer.cls_id) & (ids != tokenizer.sep_id)
+        patches = states.shape[1] - length - 1  # without the class token
+        mask = torch.cat([words, torch.zeros(len(batch), 1).bool(), torch.ones(len(batch), patches).bool()], dim=1)
+        is_vision = torch.arange(states.shape[1]).expand_as(mask) >= length
+        values.append(normalized_mutual_information(states, is_vision, mask))
+    assert logged["val/nmi_layer_2"] == pytest.approx(torch.cat(values).mean().item(), abs=1e-5)

@@ -87,7 +87,19 @@ def test_what_is_asked_for_is_opened_built_and_loaded(doctor, weights: Path):
     assert "as in training" in answer.of("ok", "tokenizer")
     assert f"sha256sum {weights.name} > {weights.name}.sha256" in answer.of("note", "their sidecar")
     assert f"not tried: {weights} has no pre-training heads" in answer.of("note", "behaviour")
-    assert "needs regions, which scenes has" in answer.of("ok", "probe")
+    assert "regions, which scenes has" in answer.of("ok", "what it reads")
+
+
+def test_what_a_probe_needs_of_the_data_is_told(doctor):
+    assert "needs regions, phrases, which scenes has" in doctor("probe=vcd", *SMALL).of("ok", "probe")
+
+
+def test_a_probe_of_regions_and_a_model_of_pixels_fail(doctor):
+    answer = doctor("model=vilt", "probe=vcd", *SMALL)
+    assert answer.status == 1
+    expected = "model vilt reads pixels and has no region tokens; probe CoreferenceProbe needs them"
+    assert expected in answer.of("failed", "model vilt")
+    assert "pixels, which scenes has" in doctor("model=vilt", *SMALL).of("ok", "what it reads")
 
 
 def test_a_damaged_file_is_told_by_its_sidecar(doctor, weights: Path):

@@ -23,13 +23,30 @@ def require_image(dataset: VLDataset, encoder: VLEncoder) -> None:
     require(dataset, ANNOTATIONS[encoder.reads], encoder.name, kind="model")
 
 
+def require_tokens(encoder: VLEncoder, needs: Iterable[str], probe: str) -> None:
+    """Check that a model has the tokens that a probe looks at.
+
+    Args:
+        encoder: the model.
+        needs: the probe's annotations; with regions among them it looks at the tokens of regions.
+        probe: its name, for errors.
+
+    Raises:
+        ValueError: naming model and probe.
+    """
+    if "regions" in needs and encoder.reads != "regions":
+        raise ValueError(
+            f"model {encoder.name} reads {encoder.reads} and has no region tokens; probe {probe} needs them"
+        )
+
+
 def check_model(model: Mapping[str, Any], dataset: VLDataset, needs: Iterable[str], probe: str) -> None:
     """Refuse a model without the tokens that a probe looks at, and data without what the model reads, at no cost.
 
     Args:
         model: a resolved config of the group ``model``.
         dataset: what the probe is to be put to.
-        needs: the probe's annotations; with regions among them it looks at the tokens of regions.
+        needs: the probe's annotations.
         probe: its name, for errors.
 
     Raises:
@@ -37,8 +54,5 @@ def check_model(model: Mapping[str, Any], dataset: VLDataset, needs: Iterable[st
     """
     with torch.device("meta"):  # no memory, no random numbers
         encoder = build_from_config(model, dataset.feature_width, vocab_size=1)
-    if "regions" in needs and encoder.reads != "regions":
-        raise ValueError(
-            f"model {encoder.name} reads {encoder.reads} and has no region tokens; probe {probe} needs them"
-        )
+    require_tokens(encoder, needs, probe)
     require_image(dataset, encoder)

@@ -12,6 +12,7 @@ import torch
 
 from vlp.commands.plans import Weights
 from vlp.commands.probe import check_features
+from vlp.commands.reading import require_image, require_tokens
 from vlp.commands.weights import find_weights, is_trained
 from vlp.configs.showing import shown
 from vlp.data.dataset import VLDataset, build_dataset, require
@@ -86,8 +87,14 @@ def examine_dataset(patient: Patient) -> Iterator[Finding]:
     patient.dataset = dataset
     if "probe" in patient.asked:
         needs = patient.config["probe"].get("needs", [])
-        require(dataset, needs, str(patient.config["probe"]["_target_"]).rpartition(".")[2])
-        yield Finding(OK, "probe", f"needs {', '.join(needs) or 'nothing'}, which {dataset.name} has")
+        require(dataset, needs, probe_name(patient.config))
+        if needs:
+            yield Finding(OK, "probe", f"needs {', '.join(needs)}, which {dataset.name} has")
+
+
+def probe_name(config: Config) -> str:
+    """Return what a probe is called in findings."""
+    return str(config["probe"]["_target_"]).rpartition(".")[2]
 
 
 def examine_weights(patient: Patient) -> Iterator[Finding]:
@@ -193,6 +200,11 @@ def examine_model(patient: Patient) -> Iterator[Finding]:
     count = sum(parameter.numel() for parameter in encoder.parameters())
     shape = f"width {encoder.width}, vocabulary {encoder.vocab_size:,}, features {encoder.feature_width}"
     yield Finding(OK, f"model {encoder.name}", f"size {config['size']['name']}, {count:,} parameters, {shape}")
+    if "probe" in patient.asked:
+        require_tokens(encoder, config["probe"].get("needs", []), probe_name(config))
+    if dataset is not None:
+        require_image(dataset, encoder)
+        yield Finding(OK, "what it reads", f"{encoder.reads}, which {dataset.name} has")
     if patient.weights is None:
         return
     yield _tokenizer(patient.record, tokenizer.vocab_size)
