@@ -121,7 +121,8 @@ def alike(numbers_BV: Tensor, mask_BV: Tensor, pivots_B: Tensor) -> Tensor:
         mask_BV: true at real cells.
         pivots_B: in [0, 1), see `Batch.pivots`.
     """
-    rank_B = (pivots_B.nan_to_num(0.0) * mask_BV.sum(dim=1)).long()
+    counts_B = mask_BV.sum(dim=1)
+    rank_B = (pivots_B.nan_to_num(0.0) * counts_B).long().minimum(counts_B - 1)  # 0.99999999 is 1 in float32
     is_pivot_BV = mask_BV & (mask_BV.cumsum(dim=1) - 1 == rank_B[:, None])
     number_B = numbers_BV.masked_fill(~is_pivot_BV, -1).amax(dim=1)
     return mask_BV & (numbers_BV == number_B[:, None]) & ~pivots_B.isnan()[:, None]
