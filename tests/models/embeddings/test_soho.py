@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import torch
@@ -31,6 +32,29 @@ def test_entries_follow_the_mean_of_what_chose_them():
     assert own.counts.tolist() == [1.0, 1.25, 0.75]
     torch.testing.assert_close(own.sums, torch.tensor([[0.25, 0.0], [4.5, 0.5], [0.0, 3.0]]))
     torch.testing.assert_close(own.entries, torch.tensor([[0.25, 0.0], [3.6, 0.4], [0.0, 4.0]]))
+
+
+SEEN = torch.tensor([[3.0, 0.0], [3.0, 2.0], [1.0, 0.0], [0.5, 9.0]])
+
+
+def _see_a_half(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group(
+        "gloo", f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    own = dictionary().train()
+    own(SEEN[rank::2])
+    torch.save(own.state_dict(), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_entries_follow_what_all_processes_see(tmp_path):
+    torch.multiprocessing.spawn(_see_a_half, args=(str(tmp_path),), nprocs=2)
+    alone = dictionary().train()
+    alone(SEEN)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert all(torch.equal(found[name], buffer) for name, buffer in alone.state_dict().items())
 
 
 def test_an_entry_nobody_chooses_stays_and_the_others_converge():
