@@ -214,7 +214,7 @@ def test_soho_equals_timm_its_formulas_image_by_image_then_a_bert_encoder():
         pooled = functional.max_pool2d(resnet.layer1(stem), 2, 2)
         rows, columns = pooled.shape[-2:]
         bn = own.features_norm
-        features = pooled[0].permute(1, 2, 0).flatten(0, 1) @ own.features.weight.T + own.features.bias
+        features = pooled[0].permute(1, 2, 0).flatten(0, 1) @ own.features.weight.T
         features = (features - bn.running_mean) / (bn.running_var + 1e-5).sqrt() * bn.weight + bn.bias
         numbers = torch.cdist(features, own.dictionary.entries).argmin(1)
         entries = own.dictionary.entries[numbers]

@@ -58,7 +58,7 @@ class SohoEmbeddings(Embeddings):
         super().__init__(TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps), feature_width=None)
         self.input = PixelInput(image_size, longest, parser.stride)
         self.parser = parser
-        self.features = nn.Linear(parser.width, width)
+        self.features = nn.Linear(parser.width, width, bias=False)
         self.features_norm = nn.BatchNorm1d(width)
         self.dictionary = VisualDictionary(entries, width, momentum)
         self.entry = nn.Linear(width, width)
