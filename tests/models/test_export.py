@@ -119,6 +119,7 @@ def test_a_converted_file_keeps_the_behaviour_it_was_trained_with(tmp_path, capl
     assert main([str(tmp_path / "pytorch_model_9.bin"), str(tmp_path / "ours")]) == 0
     kept = read_record(tmp_path / "ours")
     assert kept["model"]["released_behaviour"] is True
+    assert kept["tokenizer"] == "bert-base-uncased"  # of the public file of this name and format
     encoder = build_from_config(kept["model"], kept["feature_width"], kept["vocab_size"])
     assert encoder.released_behaviour
     assert encoder.embeddings.released_behaviour

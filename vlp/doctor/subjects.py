@@ -21,6 +21,7 @@ from vlp.doctor.findings import FAILED, NOTE, OK, Finding, guarded
 from vlp.doctor.heads import examine_heads
 from vlp.durable.digests import check_digest
 from vlp.models import VLEncoder, build_from_config, load_weights
+from vlp.models.building import RELEASED_KEY
 from vlp.models.checkpoints import vlp
 from vlp.models.checkpoints.files import Contents, read_contents, weights_file
 from vlp.models.checkpoints.loading import convert
@@ -176,6 +177,8 @@ def examine_as_published(patient: Patient) -> Iterator[Finding]:
     encoder, record = read_encoder(contents.path)
     left = f"{len(conversion.heads)} weights of heads, {len(conversion.left_out)} left out"
     given = f"model={encoder.name} size={record['size']}"
+    if encoder.released_behaviour:
+        given += f" model.{RELEASED_KEY}=true"
     yield Finding(
         OK, "loading", f"{given}, format {conversion.source}: 0 missing, 0 unexpected; {left}", f"give {given}"
     )

@@ -15,11 +15,12 @@ from typing import Any
 from vlp.configs import option_names, read_option, resolve
 from vlp.configs.showing import printable
 from vlp.durable.digests import file_digest, write_sidecar
-from vlp.models.building import build_from_config
+from vlp.models.building import RELEASED_KEY, build_from_config
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
 from vlp.models.checkpoints.loading import WORDS, convert, feature_width, load_contents
-from vlp.models.checkpoints.vlp import BEHAVIOUR, export_weights
+from vlp.models.checkpoints.published import resembling
+from vlp.models.checkpoints.vlp import export_weights
 from vlp.models.encoder import VLEncoder
 
 FORMATS = ("vlp", "huggingface")
@@ -89,11 +90,17 @@ def _described(contents: Contents, conversion: Conversion, model: str | None, si
         raise ValueError(f"{contents.path} ({conversion.description}) has no word embeddings {WORDS}")
     chosen = size or _size_of(words.shape[1], contents)
     option = read_option("model", name)
-    if conversion.released_behaviour is not None and BEHAVIOUR in option:
-        option[BEHAVIOUR] = conversion.released_behaviour
+    if conversion.released_behaviour is not None and RELEASED_KEY in option:
+        option[RELEASED_KEY] = conversion.released_behaviour
     config = resolve({"model": option, "size": read_option("size", chosen)})["model"]
-    width = feature_width(conversion.tensors)
-    return {"model": config, "size": chosen, "vocab_size": len(words), "feature_width": width}
+    known = resembling(contents, conversion)
+    return {
+        "model": config,
+        "size": chosen,
+        "vocab_size": len(words),
+        "feature_width": feature_width(conversion.tensors),
+        "tokenizer": known[0].tokenizer if known else None,
+    }
 
 
 def _size_of(width: int, contents: Contents) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from vlp.models.building import RELEASED_KEY
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import RECORD, Contents, read_contents
 from vlp.models.encoder import VLEncoder
@@ -20,8 +21,6 @@ from vlp.models.encoder import VLEncoder
 SOURCE = "vlp"
 ENCODER = "encoder."
 HEADS = "objectives."
-BEHAVIOUR = "released_behaviour"
-"""Key of a model's config: whether it does what its release does where that is wrong."""
 MARKER = "embeddings.text.words.weight"
 
 
@@ -48,7 +47,7 @@ def convert(contents: Contents) -> Conversion | None:
 
 def _released_behaviour(model: Mapping[str, Any]) -> bool | None:
     """Return what a record says of its model's behaviour; False where it has a model and does not say."""
-    return bool(model.get(BEHAVIOUR, False)) if model else None
+    return bool(model.get(RELEASED_KEY, False)) if model else None
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
