@@ -97,7 +97,7 @@ def test_a_mistake_is_answered_in_one_line(argument: str, message: str, command:
     ("argument", "message"),
     [
         ("resume=aut", "resume=aut is not an option; did you mean auto?"),
-        ("objective=uniterr", "objective=uniterr is not an option; did you mean uniter or scenes_uniter?"),
+        ("objective=uniterr", "objective=uniterr is not an option; did you mean uniter or uniter_ctrl?"),
         ("seed=one", "seed=one: expected a whole number from 0 to 4294967295"),
     ],
 )
