@@ -1,4 +1,4 @@
-"""What embeddings of pixels share: checking a batch's pixels, cells of a grid, what a cell has by its place."""
+"""What embeddings of pixels share: what they read, cells of a grid, a visual parser, what a cell has by its place."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from vlp.data.pixels import PixelInput
 from vlp.data.sample import Batch
+from vlp.models.embeddings.base import Embeddings, TextEmbeddings
+from vlp.models.parsers import Parser
 
 # Axes: B batch, H and W pixels, R rows and C columns of a grid of cells, V = R * C, F feature width, D width.
 
@@ -18,6 +20,71 @@ Table = Callable[[int, int], Tensor]
 
 SINE_TEMPERATURE = 10_000
 SINE_EPS = 1e-6
+
+
+class PixelEmbeddings(Embeddings):
+    """Reads pixels, as cells of a grid: squares whose side is the multiple that images are cut to.
+
+    Args:
+        text: the word embedding.
+        pixel_input: how an image becomes the pixels it reads.
+    """
+
+    reads = "pixels"
+
+    def __init__(self, text: TextEmbeddings, pixel_input: PixelInput) -> None:
+        super().__init__(text, feature_width=None)
+        self.input = pixel_input
+
+    @property
+    def pixel_input(self) -> PixelInput:
+        """How an image becomes the pixels it reads."""
+        return self.input
+
+    def check(self, batch: Batch, model: str) -> None:
+        """Check that ``batch`` has pixels that make whole cells.
+
+        Raises:
+            ValueError: if it has not.
+        """
+        check_pixels(batch, self.input, model)
+
+    def cells(self, batch: Batch) -> Tensor:
+        """Return which cells are real, (B, R, C) bool."""
+        return cell_mask(batch, self.input.multiple)
+
+    def vision_mask(self, batch: Batch) -> Tensor | None:
+        """Return which cells are real, (B, V) bool, row by row."""
+        return None if batch.pixel_mask is None else self.cells(batch).flatten(1)
+
+
+class ParsedEmbeddings(PixelEmbeddings):
+    """Reads the features that a visual parser finds, each with a fixed position of its row and column.
+
+    Args:
+        text: the word embedding.
+        parser: finds the grid of features; pixels are normalised as for its training, on ImageNet.
+        image_size: of the shorter side, in pixels.
+        longest: most pixels of the longer side; None for square images.
+    """
+
+    def __init__(self, text: TextEmbeddings, parser: Parser, image_size: int, longest: int | None) -> None:
+        super().__init__(text, PixelInput(image_size, longest, parser.stride))
+        self.parser = parser
+
+    def initialise_own(self) -> None:
+        """Draw the parser's weights as timm does."""
+        self.parser.initialise()
+
+    def parsed(self, batch: Batch, mask_BRC: Tensor) -> Tensor:
+        """Return the features (N, F) of the real cells, image by image and row by row."""
+        return parsed(self.parser, batch, mask_BRC, self.parser.stride)
+
+    @staticmethod
+    def placed(cells_BVD: Tensor, mask_BRC: Tensor) -> Tensor:
+        """Return cells (B, V, D) with their positions added."""
+        width, device = cells_BVD.shape[-1], cells_BVD.device
+        return cells_BVD + by_place(mask_BRC, lambda rows, columns: sine_positions(rows, columns, width, device), width)
 
 
 def check_pixels(batch: Batch, pixel_input: PixelInput, model: str) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vlp.data.pixels import PixelInput
 from vlp.data.sample import Batch
-from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
+from vlp.models.embeddings.base import Embedded, TextEmbeddings
 from vlp.models.embeddings.dictionary import VisualDictionary
-from vlp.models.embeddings.pixels import by_place, cell_mask, check_pixels, parsed, sine_positions, spread
+from vlp.models.embeddings.pixels import ParsedEmbeddings, spread
 from vlp.models.parsers import Parser
 
 # Axes: B batch, R rows and C columns of cells, V = R * C, N real cells of a batch, D width.
 
 
-class SohoEmbeddings(Embeddings):
+class SohoEmbeddings(ParsedEmbeddings):
     """Cell = LN(feature mixed with its entry of the visual dictionary + fixed position), dropout; words as in BERT.
+
+    Images keep their proportions, their sides cut to whole cells.
 
     Where the batch has pivots, the cells of the pivot's image that share its entry are hidden together, by a learned
     vector in the place of the mixture; `Embedded.targets` are the numbers of the entries. Masks of padding are right on
@@ -37,8 +38,6 @@ class SohoEmbeddings(Embeddings):
         eps: LayerNorm's epsilon.
     """
 
-    reads = "pixels"
-
     def __init__(
         self,
         vocab_size: int,
@@ -55,9 +54,8 @@ class SohoEmbeddings(Embeddings):
         eps: float = 1e-12,
     ) -> None:
         del feature_width
-        super().__init__(TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps), feature_width=None)
-        self.input = PixelInput(image_size, longest, parser.stride)
-        self.parser = parser
+        text = TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps)
+        super().__init__(text, parser, image_size, longest)
         self.features = nn.Linear(parser.width, width, bias=False)
         self.features_norm = nn.BatchNorm1d(width)
         self.dictionary = VisualDictionary(entries, width, momentum)
@@ -67,43 +65,20 @@ class SohoEmbeddings(Embeddings):
         self.norm = nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
-    @property
-    def pixel_input(self) -> PixelInput:
-        """Images in their proportions, sides cut to whole cells, with ImageNet's normalisation."""
-        return self.input
-
-    def check(self, batch: Batch, model: str) -> None:
-        """Check that ``batch`` has pixels that make whole cells.
-
-        Raises:
-            ValueError: if it has not.
-        """
-        check_pixels(batch, self.input, model)
-
-    def initialise_own(self) -> None:
-        """Draw the parser's weights as timm does."""
-        self.parser.initialise()
-
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams."""
-        mask_BRC = cell_mask(batch, self.parser.stride)
+        mask_BRC = self.cells(batch)
         mask_BV = mask_BRC.flatten(1)
-        features_ND = self.features_norm(self.features(parsed(self.parser, batch, mask_BRC, self.parser.stride)))
+        features_ND = self.features_norm(self.features(self.parsed(batch, mask_BRC)))
         entries_ND, numbers_N = self.dictionary(features_ND)
         cells = spread(self._mixed(features_ND, entries_ND), mask_BV)
         numbers_BV = torch.full_like(mask_BV, -1, dtype=torch.long).masked_scatter(mask_BV, numbers_N)
         hidden_BV = None if batch.pivots is None else alike(numbers_BV, mask_BV, batch.pivots)
         if hidden_BV is not None:
             cells = torch.where(hidden_BV[..., None], self.masked_cell.weight.to(cells.dtype), cells)
-        width = cells.shape[-1]
-        place = by_place(mask_BRC, lambda rows, columns: sine_positions(rows, columns, width, cells.device), width)
-        vision = self.dropout(self.norm(cells + place))
+        vision = self.dropout(self.norm(self.placed(cells, mask_BRC)))
         text = self.text(batch.input_ids, batch.token_types)
         return Embedded(text, batch.text_mask, vision, mask_BV, hidden_BV, numbers_BV)
-
-    def vision_mask(self, batch: Batch) -> Tensor | None:
-        """Return which cells are real, (B, V) bool, row by row."""
-        return None if batch.pixel_mask is None else cell_mask(batch, self.parser.stride).flatten(1)
 
     def _mixed(self, features_ND: Tensor, entries_ND: Tensor) -> Tensor:
         projected_ND = self.entry(entries_ND)

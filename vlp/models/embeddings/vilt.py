@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from vlp.data.pixels import HALF, PixelInput
 from vlp.data.sample import Batch
-from vlp.models.embeddings.base import Embedded, Embeddings, TextEmbeddings
-from vlp.models.embeddings.pixels import by_place, cell_mask, check_pixels
+from vlp.models.embeddings.base import Embedded, TextEmbeddings
+from vlp.models.embeddings.pixels import PixelEmbeddings, by_place
 
 # Axes: B batch, T text tokens, R rows and C columns of patches, V = R * C, K patches that are kept, D width.
 
@@ -17,8 +17,10 @@ TEXT, IMAGE = 0, 1
 """Rows of the modality table; NLVR2's second image has row 2."""
 
 
-class ViltEmbeddings(Embeddings):
+class ViltEmbeddings(PixelEmbeddings):
     """Patch = W pixels + position, dropout, + modality; before the patches a class token; words as in BERT, + modality.
+
+    Images are preprocessed as released: resized whole, sides cut to whole patches, channels in [-1, 1].
 
     Positions are a learned grid, stretched bilinearly to the image's own rows and columns. The class token is attended
     like a global row of regions: observers see it, `Encoding.vision` has patches only.
@@ -42,8 +44,6 @@ class ViltEmbeddings(Embeddings):
         eps: LayerNorm's epsilon.
     """
 
-    reads = "pixels"
-
     def __init__(
         self,
         vocab_size: int,
@@ -61,10 +61,9 @@ class ViltEmbeddings(Embeddings):
         eps: float = 1e-12,
     ) -> None:
         del feature_width
-        super().__init__(TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps), feature_width=None)
-        self.patch, self.grid = patch, grid
-        self.max_patches, self.shuffle = max_patches, shuffle
-        self.input = PixelInput(image_size, longest, patch, HALF, HALF)
+        text = TextEmbeddings(vocab_size, width, positions, dropout=dropout, eps=eps)
+        super().__init__(text, PixelInput(image_size, longest, patch, HALF, HALF))
+        self.grid, self.max_patches, self.shuffle = grid, max_patches, shuffle
         self.patches = nn.Conv2d(3, width, patch, stride=patch)
         self.class_token = nn.Embedding(1, width)
         self.positions = nn.Embedding(1 + grid * grid, width)
@@ -72,27 +71,14 @@ class ViltEmbeddings(Embeddings):
         self.dropout = nn.Dropout(dropout)
 
     @property
-    def pixel_input(self) -> PixelInput:
-        """The released preprocessing: resized whole, sides cut to whole patches, channels in [-1, 1]."""
-        return self.input
-
-    @property
     def first_region(self) -> int:
         """Where the first patch stands among the visual tokens: after the class token."""
         return 1
 
-    def check(self, batch: Batch, model: str) -> None:
-        """Check that ``batch`` has pixels that make whole patches.
-
-        Raises:
-            ValueError: if it has not.
-        """
-        check_pixels(batch, self.input, model)
-
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams; vision is the class token, then patches."""
         assert batch.pixels is not None
-        mask_BRC = cell_mask(batch, self.patch)
+        mask_BRC = self.cells(batch)
         place = by_place(mask_BRC, self._positions, self.positions.embedding_dim)
         patches = self.patches(batch.pixels).flatten(2).transpose(1, 2) + place
         patches, mask = self._drawn(patches, mask_BRC.flatten(1))
@@ -103,10 +89,8 @@ class ViltEmbeddings(Embeddings):
 
     def vision_mask(self, batch: Batch) -> Tensor | None:
         """Return (B, 1 + V) bool: patches are real, padding and the class token are not; as in evaluation."""
-        if batch.pixel_mask is None:
-            return None
-        mask = cell_mask(batch, self.patch).flatten(1)
-        return torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
+        mask = super().vision_mask(batch)
+        return None if mask is None else torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
 
     def without_global(self, vision: Tensor) -> Tensor:
         """Return states of visual tokens without the class token's."""
