@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vlp.models.checkpoints.conversion import Conversion
-from vlp.models.checkpoints.files import Contents
 from vlp.models.checkpoints.huggingface import NAMINGS
 
 TRANSFORMERS = next(naming for naming in NAMINGS if naming.model == "lxmert")
@@ -17,7 +15,4 @@ NAMING = replace(
     left_out=TRANSFORMERS.left_out | {"logit_fc."},
 )
 
-
-def convert(contents: Contents) -> Conversion | None:
-    """Return what the file holds by our names if it is LXMERT's, else None."""
-    return NAMING.convert(contents)
+convert = NAMING.convert

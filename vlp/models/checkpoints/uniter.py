@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vlp.models.checkpoints.conversion import Conversion
-from vlp.models.checkpoints.files import Contents
 from vlp.models.checkpoints.naming import (
     FIRST_QUERY,
     SINGLE_STREAM,
@@ -53,7 +51,4 @@ NAMING = Naming(
     {"embeddings.masked_feature.weight": masked_row},
 )
 
-
-def convert(contents: Contents) -> Conversion | None:
-    """Return what the file holds by our names if it is UNITER's, else None."""
-    return NAMING.convert(contents)
+convert = NAMING.convert

@@ -5,8 +5,6 @@ Li et al. 2019, arXiv:1908.03557, released code.
 
 from __future__ import annotations
 
-from vlp.models.checkpoints.conversion import Conversion
-from vlp.models.checkpoints.files import Contents
 from vlp.models.checkpoints.naming import (
     FIRST_QUERY,
     MATCHING_HEAD,
@@ -37,7 +35,4 @@ NAMING = Naming(
     frozenset({"cls.", "classifier.", "flickr_attention.", "detector."}),  # VCR's detector reads pixels
 )
 
-
-def convert(contents: Contents) -> Conversion | None:
-    """Return what the file holds by our names if it is VisualBERT's, else None."""
-    return NAMING.convert(contents)
+convert = NAMING.convert
