@@ -247,9 +247,11 @@ class TrainedProbe(Probe):
     ) -> dict[str, dict[str, PairActivations]]:
         sources = {part: self._source(part, data, items[part]) for part in items}
         encoders = {"model": self.encoder, "random_weights": self.control, MISMATCHED: self.encoder}
+        asked = {condition: encoders[condition] for condition in self.conditions}
+        weights = {encoder: encoder_digest(encoder) for encoder in set(asked.values())}
         readings = {
-            condition: self._readings(condition, encoders[condition], data.cache, sources)
-            for condition in self.conditions
+            condition: self._readings(condition, encoder, weights[encoder], data.cache, sources)
+            for condition, encoder in asked.items()
         }
         all_readings: list[Reading] = [reading for parts in readings.values() for reading in parts.values()]
         read_activations(all_readings, sources, self.sites, trainer, data.batch_size, data.num_workers)
@@ -259,9 +261,9 @@ class TrainedProbe(Probe):
         }
 
     def _readings(
-        self, condition: str, encoder: VLEncoder, cache: ActivationCache, sources: Mapping[str, Source]
+        self, condition: str, encoder: VLEncoder, weights: str, cache: ActivationCache, sources: Mapping[str, Source]
     ) -> dict[str, Reading]:
-        weights, is_mismatched = encoder_digest(encoder), condition == MISMATCHED
+        is_mismatched = condition == MISMATCHED
         return {
             part: cache.reading(part, condition, encoder, self.sites, source, is_mismatched, weights)
             for part, source in sources.items()
