@@ -22,7 +22,7 @@ LAYERS = (
     {"objectives"},
     {"results"},
     {"published"},
-    {"nonfinite"},
+    {"nonfinite", "optimisation"},
     {"pretraining"},
     {"probes", "finetuning", "monitoring", "checkpointing"},
     {"report"},

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from vlp.commands.train import train
 from vlp.configs import option_names
-from vlp.pretraining import Bundle, linear_schedule, parameter_groups
+from vlp.pretraining import Bundle
 
 TINY = [
     "size.width=16",
@@ -151,19 +151,6 @@ def test_dropout_is_active_while_training(tmp_path, reference):
 def test_dropout_is_a_function_of_seed_and_step(tmp_path):
     first, again = (train(config("size.dropout=0.3", f"dataset.num_workers={n}"), tmp_path / str(n)) for n in (0, 1))
     assert same(weights(first), weights(again))
-
-
-def test_matrices_are_decayed_and_vectors_are_not():
-    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
-    decayed, spared = parameter_groups(module)
-    assert [tuple(p.shape) for p in decayed["params"]] == [(2, 3)]
-    assert [tuple(p.shape) for p in spared["params"]] == [(2,), (2,), (2,)]
-    assert spared["weight_decay"] == 0
-
-
-def test_the_learning_rate_rises_over_warm_up_and_falls_to_zero():
-    factors = [linear_schedule(step, warmup=4, total=10) for step in range(11)]
-    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0])
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vlp.configs import instantiate
+from vlp.data.groups import Texts
 from vlp.data.masking import Corruption
 from vlp.data.pairs import PretrainingBatch
 from vlp.models.checkpoints.files import RECORD
 from vlp.models.encoder import VLEncoder
 from vlp.nonfinite import FAULTS_FOLDER, Fault, faulty_objectives, first_faulty_parameter, gradient_norm
 from vlp.objectives.objective import Objective
+from vlp.optimisation import Milestones, linear_schedule, parameter_groups, stepped_schedule, warmup_steps
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,13 @@ class Bundle:
         parts: by name, what builds the objective.
         weights: by name, the factor of its loss; where one is sampled a step, how often it is.
         combine: ``sum`` (one pass for all, losses added) or ``sample`` (one objective a step, as UNITER does).
+        texts: how many texts an image has in a step; None for pairs, some of which `itm` mismatches.
     """
 
     parts: Mapping[str, Callable[..., Objective]]
     weights: Mapping[str, float]
     combine: str = "sum"
+    texts: Texts | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -51,6 +55,8 @@ class Bundle:
             raise ValueError(f"objective.combine={self.combine!r}: expected 'sum' or 'sample'")
         if not self.parts:
             raise ValueError("objective.parts is empty: there is nothing to train on")
+        if self.texts is not None and self.combine != "sum":
+            raise ValueError(f"objective.texts={self.texts}: texts of one image need combine=sum, got {self.combine}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Bundle:
@@ -60,7 +66,9 @@ class Bundle:
             name: instantiate(part["module"], _key_=f"objective.parts.{name}.module")
             for name, part in described.items()
         }
-        return cls(parts, {name: float(part["weight"]) for name, part in described.items()}, config["combine"])
+        weights = {name: float(part["weight"]) for name, part in described.items()}
+        texts = None if config.get("texts") is None else Texts(**config["texts"])
+        return cls(parts, weights, config["combine"], texts)
 
     def build(self, encoder: VLEncoder, num_classes: int | None) -> nn.ModuleDict:
         """Return the objectives for ``encoder`` and data of ``num_classes`` detector classes."""
@@ -96,7 +104,9 @@ class PretrainingModule(pl.LightningModule):
         bundle: the objectives.
         num_classes: of the data's detector, background included, or None.
         optimizer: builds the optimiser from parameter groups.
-        warmup: share of the steps over which the learning rate rises linearly from 0; it falls linearly to 0 after.
+        warmup: share of the steps, or number of them, over which learning rates rise linearly from 0.
+        milestones: when learning rates fall after it, constant in between; None: linearly to 0 at the end.
+        learning_rates: of parts that do not have the optimiser's, see `parameter_groups`.
         seed: of dropout.
         record: plain types kept in the checkpoint: what is needed to build the model again.
     """
@@ -108,6 +118,8 @@ class PretrainingModule(pl.LightningModule):
         num_classes: int | None,
         optimizer: partial[Optimizer],
         warmup: float = 0.1,
+        milestones: Milestones | None = None,
+        learning_rates: Mapping[str, float | None] | None = None,
         seed: int = 0,
         record: Mapping[str, Any] | None = None,
     ) -> None:
@@ -115,7 +127,8 @@ class PretrainingModule(pl.LightningModule):
         self.encoder = encoder
         self.objectives = bundle.build(encoder, num_classes)
         self.weights, self.shares = bundle.step_weights, bundle.shares
-        self.optimizer, self.warmup, self.seed = optimizer, warmup, seed
+        self.optimizer, self.learning_rates, self.seed = optimizer, dict(learning_rates or {}), seed
+        self.warmup, self.milestones = warmup, milestones
         self.record = dict(record or {})
         self.losses: dict[str, Tensor] = {}
         self.unchecked: tuple[PretrainingBatch, int] | None = None
@@ -245,34 +258,25 @@ class PretrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, which ticks once an optimiser step."""
-        optimizer = self.optimizer(parameter_groups(self))
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = partial(linear_schedule, warmup=max(1, round(self.warmup * total)), total=total)
-        scheduler = LRSchedulerConfigType(scheduler=LambdaLR(optimizer, schedule), interval="step")
+        optimizer = self.optimizer(parameter_groups(self, self.learning_rates))
+        scheduler = LRSchedulerConfigType(scheduler=LambdaLR(optimizer, self._schedule()), interval="step")
         return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler=scheduler)
+
+    def _schedule(self) -> Callable[[int], float]:
+        """Return the factor of all learning rates by step of the optimiser."""
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = warmup_steps(self.warmup, total)
+        if self.milestones is None:
+            return partial(linear_schedule, warmup=warmup, total=total)
+        self.trainer.fit_loop.setup_data()  # where only steps are counted nobody has asked how long an epoch is
+        steps_an_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        falls = self.milestones.steps(steps_an_epoch)
+        return partial(stepped_schedule, warmup=warmup, falls=falls, factor=self.milestones.factor)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the record."""
         checkpoint[RECORD] = self.record
 
 
-def linear_schedule(step: int, warmup: int, total: int) -> float:
-    """Return the factor of the learning rate at ``step``: up over ``warmup`` steps, then down to 0 at ``total``."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return max(0.0, (total - step) / max(1, total - warmup))
-
-
 def _optimised(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Return the parameters in two groups: matrices, and those never decayed (biases, norms, single vectors).
-
-    UNITER's released code decays its two region norms, because of their names; we do not.
-    """
-    trained = [p for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.squeeze().ndim > 1]
-    spared = [p for p in trained if p.squeeze().ndim <= 1]
-    return [group for group in ({"params": decayed}, {"params": spared, "weight_decay": 0.0}) if group["params"]]

@@ -24,6 +24,7 @@ from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.durable import stopping
 from vlp.models import VLEncoder, build_from_config
 from vlp.monitoring import LossCurves
+from vlp.optimisation import Milestones
 from vlp.pretraining import Bundle, PretrainingModule
 
 Config = Mapping[str, Any]
@@ -52,6 +53,8 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
         train_set.num_classes,
         instantiate(config["optimizer"], _key_="optimizer"),
         warmup=config["warmup"],
+        milestones=None if config["milestones"] is None else Milestones(**config["milestones"]),
+        learning_rates=config["learning_rates"],
         seed=config["seed"],
         record=record(config, encoder, train_set, tokenizer),
     )
@@ -72,17 +75,19 @@ def pretraining_data(
     config: Config, module: PretrainingModule, train_set: VLDataset, val_set: VLDataset, tokenizer: CaptionTokenizer
 ) -> PretrainingData:
     """Return the pairs the objectives of ``module`` train on."""
+    bundle = Bundle.from_config(config["objective"])
     return PretrainingData(
         train_set,
         val_set,
         tokenizer,
         module.corruptions,
-        Bundle.from_config(config["objective"]).task_weights,
+        bundle.task_weights,
         batch_size=config["dataset"]["batch_size"],
         num_workers=config["dataset"]["num_workers"],
         seed=config["seed"],
         max_pieces=module.encoder.max_positions,
         pixel_input=module.encoder.pixel_input,
+        texts=bundle.texts,
     )
 
 
