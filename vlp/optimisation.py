@@ -65,7 +65,7 @@ def linear_schedule(step: int, warmup: int, total: int) -> float:
 
 
 def stepped_schedule(step: int, warmup: int, falls: Sequence[int], factor: float) -> float:
-    """Return the factor of the learning rate at ``step``: up over ``warmup`` steps, by ``factor`` lower at each fall."""
+    """Return the factor of the learning rate at ``step``: up over ``warmup`` steps, less by ``factor`` at each fall."""
     return float(min(1.0, (step + 1) / warmup) * factor ** sum(step >= fall for fall in falls))
 
 
@@ -86,9 +86,9 @@ def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float | Non
     rates = {part: rate for part, rate in learning_rates.items() if rate is not None}
     named = {name.removeprefix(ENCODER): p for name, p in module.named_parameters() if p.requires_grad}
     part_of = {name: _part(name, rates) for name in named}
-    for part in rates.keys() - set(part_of.values()):
+    for unknown in rates.keys() - set(part_of.values()):
         known = sorted({".".join(name.split(".")[:depth]) for name in named for depth in (1, 2)})
-        raise ValueError(f"learning_rates: no parameter's name begins with {part}{did_you_mean(part, known)}")
+        raise ValueError(f"learning_rates: no parameter's name begins with {unknown}{did_you_mean(unknown, known)}")
     groups: list[dict[str, Any]] = []
     parts: list[str | None] = [None, *rates]
     for part in parts:
