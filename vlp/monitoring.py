@@ -104,8 +104,8 @@ class HeldOutCurves(pl.Callback):
             return
         self._see_words(module, batch)
         data: PretrainingData = trainer.datamodule  # type: ignore[attr-defined]
-        first_pair = (batch_idx * trainer.world_size + trainer.global_rank) * data.batch_size
-        if first_pair >= min(self.num_samples, len(data.val_pairs)):
+        first_place = (batch_idx * trainer.world_size + trainer.global_rank) * data.batch_size
+        if first_place >= min(self.num_samples // data.val_pairs.pairs_a_place, len(data.val_pairs)):
             return
         tokenizer = data.val_pairs.tokenizer
         is_end = (batch.inputs.input_ids == tokenizer.cls_id) | (batch.inputs.input_ids == tokenizer.sep_id)

@@ -14,7 +14,7 @@ from vlp.data.tokenisation import open_tokenizer
 
 def examples(corruptions, size=3000, **options):
     pairs = PretrainingPairs(HandMade(size, **options), open_tokenizer(), corruptions)
-    return [pairs.example(Place(0, index)) for index in range(size)]
+    return [pairs.examples(Place(0, index))[0] for index in range(size)]
 
 
 def test_words_are_masked_as_bert_masks_them():
@@ -127,7 +127,7 @@ def test_an_image_without_regions_cannot_be_masked():
     sample = replace(data[0], regions=Regions(torch.zeros(0, 4), torch.zeros(0, 4)))
     data.__class__ = type("Empty", (HandMade,), {"__getitem__": lambda self, index: sample})
     with pytest.raises(ValueError) as error:
-        PretrainingPairs(data, open_tokenizer(), {"mrc": RegionMasking()}).example(Place(0, 0))
+        PretrainingPairs(data, open_tokenizer(), {"mrc": RegionMasking()}).examples(Place(0, 0))
     assert str(error.value) == "sample 'sample0' has no regions, which masked region modelling needs"
 
 

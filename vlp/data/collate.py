@@ -56,6 +56,7 @@ def collate_inputs(
     samples: Sequence[Sample],
     pad_id: int,
     pixel_input: PixelInput | None = None,
+    image_of: Tensor | None = None,
 ) -> Batch:
     """Return the model's inputs; the image side is regions if every sample has them, or pixels if those are asked for.
 
@@ -66,6 +67,7 @@ def collate_inputs(
         samples: whose images these are: their sizes in pixels, their names for errors.
         pad_id: id of [PAD].
         pixel_input: the pixels that the model reads in the place of regions; None for a model that reads no pixels.
+        image_of: of pixels, which of ``samples`` each caption's are, if not its own.
 
     Raises:
         ValueError: naming the image and sample that has no pixels, or whose regions are none, of the wrong shape, not
@@ -75,6 +77,7 @@ def collate_inputs(
     batch.image_sizes = torch.tensor([(sample.width, sample.height) for sample in samples])
     if pixel_input is not None:
         batch.pixels, batch.pixel_mask = pixel_input.collate(samples)
+        batch.image_of = image_of
         return batch
     present = [r for r in regions if r is not None]
     if len(present) == len(regions):

@@ -24,8 +24,8 @@ TRAIN_SHARE, VAL_SHARE = 0.8, 0.1
 class VLDataset(Dataset[Sample]):
     """A map-style dataset of `Sample`, one a (caption, image) pair.
 
-    A subclass gives ``__len__`` and ``__getitem__``, sets the attributes, and overrides `caption`, `regions` and
-    `image_key` where it can answer without building the whole sample.
+    A subclass gives ``__len__`` and ``__getitem__``, sets the attributes, and overrides the other methods where it can
+    answer without building the whole sample.
 
     Attributes:
         name: the option of the config group ``dataset``.
@@ -61,6 +61,18 @@ class VLDataset(Dataset[Sample]):
     def regions(self, index: int) -> Regions | None:
         """Return a sample's regions, without its annotations where the dataset can."""
         return self[index].regions
+
+    def without_regions(self, index: int) -> Sample:
+        """Return a sample whose regions may be missing, where the dataset need not find them."""
+        return self[index]
+
+    def image_id(self, index: int) -> str:
+        """Return a sample's ``image_id``, without building it where the dataset can."""
+        return self.without_regions(index).image_id
+
+    def is_matched(self, index: int) -> bool:
+        """Return a sample's ``is_matched``, without building it where the dataset can."""
+        return not self.truth_annotated or self.without_regions(index).is_matched
 
     def image_key(self, index: int) -> str:
         """Return what splits and negatives go by: samples with one key share an image or a sentence group."""

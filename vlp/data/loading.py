@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vlp.data.collate import ProbeBatch, collate_probe
 from vlp.data.dataset import VLDataset
+from vlp.data.groups import Texts
 from vlp.data.masking import Corruption
 from vlp.data.ordering import Place, TrainingOrder
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
@@ -79,11 +80,12 @@ class PretrainingData(pl.LightningDataModule):
         tokenizer: cuts captions.
         corruptions: by objective.
         task_weights: with weights, one objective is drawn a batch; empty: every batch is for all of them.
-        batch_size: pairs a batch and process.
+        batch_size: pairs a batch and process; images, where they have several texts.
         num_workers: processes that prepare batches; changes no number.
         seed: of order and corruption.
         max_pieces: the longest caption the model takes.
         pixel_input: the pixels the model reads; None for a model that reads none.
+        texts: how many texts an image has; None for pairs.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class PretrainingData(pl.LightningDataModule):
         seed: int = 0,
         max_pieces: int | None = None,
         pixel_input: PixelInput | None = None,
+        texts: Texts | None = None,
     ) -> None:
         super().__init__()
         pairs = partial(
@@ -106,6 +109,7 @@ class PretrainingData(pl.LightningDataModule):
             corruptions=corruptions,
             max_pieces=max_pieces,
             pixel_input=pixel_input,
+            texts=texts,
         )
         self.train_pairs = pairs(train, seed=seed)
         self.val_pairs = pairs(val, seed=0)
@@ -136,7 +140,8 @@ class PretrainingData(pl.LightningDataModule):
             size=len(self.train_pairs),
             batch_size=self.batch_size,
             seed=self.seed,
-            length=self.train_pairs.length,
+            # The captions of others that join a group are of any length.
+            length=self.train_pairs.length if self.train_pairs.texts is None else None,
             tasks=self.task_weights,
             batches_a_step=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
             rank=rank,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlp.data.pixels import PixelInput
 from vlp.data.sample import Regions, Sample
 from vlp.data.tokenisation import CaptionTokenizer, TokenizedCaption
 
@@ -30,8 +31,9 @@ class Example:
 
     ``index`` is the caption's place in the dataset, ``sample`` describes the pair as it is; ``input_ids`` (T,) is what
     the model will read, ``text_labels`` (T,) the words asked for (`IGNORE` elsewhere), ``hidden_regions`` (V,) bool the
-    regions whose feature is hidden, ``asked_regions`` (V,) bool those whose content is asked for; ``pivot`` is a visual
-    token's place in [0, 1), see `vlp.data.sample.Batch.pivots`, or NaN.
+    regions whose feature is hidden (or cells of the image, row by row), ``asked_regions`` (V,) bool those whose content
+    is asked for; ``pivot`` is a visual token's place in [0, 1), see `vlp.data.sample.Batch.pivots`, or NaN, and
+    ``num_hidden`` how many tokens are hidden with it.
     """
 
     index: int
@@ -44,6 +46,7 @@ class Example:
     hidden_regions: Tensor | None = None
     asked_regions: Tensor | None = None
     pivot: float = math.nan
+    num_hidden: int | None = None
 
 
 class PairSource(Protocol):
@@ -51,6 +54,7 @@ class PairSource(Protocol):
 
     tokenizer: CaptionTokenizer
     truth_annotated: bool
+    pixel_input: PixelInput | None
 
     def other(self, example: Example, generator: np.random.Generator) -> Sample:
         """Return a sample of another image, each equally likely."""
@@ -218,6 +222,71 @@ class PivotMasking:
         fate, pivot = generator.random(2)
         if fate < self.probability:
             example.pivot = float(pivot)
+
+
+@dataclass(frozen=True)
+class CellMasking:
+    """Masked feature regression on a grid: so many cells of every image.
+
+    Args:
+        masking: ``parsed``: a random cell and those that it attends to most, which the model finds where it parses the
+            image; ``random``: cells drawn without replacement.
+        k: how many.
+        ratio: in the place of ``k`` a share of the image's cells, in (0, 1).
+        on_mismatched: whether cells of mismatched pairs are asked for too; they are hidden either way.
+    """
+
+    masking: Literal["parsed", "random"] = "parsed"
+    k: int | None = 7
+    ratio: float | None = None
+    on_mismatched: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if self.masking not in ("parsed", "random"):
+            raise ValueError(f"masking={self.masking!r}: expected 'parsed' or 'random'; for none leave mfr out")
+        if (self.k is None) == (self.ratio is None):
+            raise ValueError(f"k={self.k} and ratio={self.ratio}: expected one of the two")
+        if self.k is not None and self.k < 1:
+            raise ValueError(f"k={self.k}: expected at least 1")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise ValueError(f"ratio={self.ratio}: expected a share in (0, 1)")
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Draw the pivot, or all cells.
+
+        Raises:
+            ValueError: if no pixels are read, or the image has not more cells than are to be hidden.
+        """
+        if source.pixel_input is None:
+            raise ValueError("cells are hidden of images, and the model reads no pixels")
+        rows, columns = source.pixel_input.grid(example.sample)
+        count = self.number(rows * columns)
+        if self.masking == "parsed":
+            example.pivot, example.num_hidden = float(generator.random()), count
+        else:
+            hidden = torch.zeros(rows * columns, dtype=torch.bool)
+            hidden[torch.from_numpy(generator.permutation(rows * columns)[:count])] = True
+            example.hidden_regions = hidden
+
+    def number(self, num_cells: int) -> int:
+        """Return how many of ``num_cells`` are hidden.
+
+        Raises:
+            ValueError: if that is all of them.
+        """
+        count = self.k if self.k is not None else max(1, round((self.ratio or 0) * num_cells))
+        if count >= num_cells:
+            raise ValueError(f"k={count}: the image has {num_cells} cells, and one at least has to be seen")
+        return count
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Changes nothing: for an objective that takes pairs as the others leave them."""
+
+    def __call__(self, example: Example, source: PairSource, generator: np.random.Generator) -> None:
+        """Leave the pair as it is."""
 
 
 def check_share(name: str, value: float) -> None:

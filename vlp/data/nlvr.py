@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -104,18 +105,21 @@ class NLVRDataset(VLDataset):
         return len(self._drawings)
 
     def __getitem__(self, index: int) -> Sample:
+        return replace(self.without_regions(index), regions=self.regions(index))
+
+    def without_regions(self, index: int) -> Sample:
+        """Return a sample without its regions."""
         drawing = self._drawings[index]
         record = drawing.record
         return Sample(
-            image_id=drawing.path.stem,
+            image_id=self.image_id(index),
             caption=record.sentence,
             width=WIDTH,
             height=HEIGHT,
             sample_id=drawing.path.stem,
-            regions=self.regions(index),
             objects=tuple(_objects(drawing)),
             label=record.label,
-            is_matched=record.label == "true",
+            is_matched=self.is_matched(index),
             read_image=partial(read_drawing, drawing.path),
         )
 
@@ -127,6 +131,14 @@ class NLVRDataset(VLDataset):
         """Return a sample's regions."""
         drawing = self._drawings[index]
         return self._cache.get(drawing.path, partial(self._read, drawing))
+
+    def image_id(self, index: int) -> str:
+        """Return the name of a sample's drawing."""
+        return self._drawings[index].path.stem
+
+    def is_matched(self, index: int) -> bool:
+        """Return whether a sample's sentence is true of its drawing."""
+        return self._drawings[index].record.label == "true"
 
     def image_key(self, index: int) -> str:
         """Return the sentence group, which images and paraphrases of one set share."""

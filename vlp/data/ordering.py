@@ -15,7 +15,7 @@ POOL = 32
 
 @dataclass(frozen=True)
 class Place:
-    """Which pair to prepare, in which epoch, for which objectives (empty: all)."""
+    """Which pair (or group of pairs of one image) to prepare, in which epoch, for which objectives (empty: all)."""
 
     epoch: int
     index: int

@@ -1,7 +1,7 @@
 """Pre-training pairs: image and caption, corrupted for the objectives, as batches.
 
-Everything random about a pair is drawn from a generator seeded by (seed, epoch, index), so that a pair does not depend
-on the worker that prepares it nor on what was prepared before.
+Everything random about a pair is drawn from a generator seeded by (seed, epoch, index), and its number among the texts
+of an image, so that a pair does not depend on the worker that prepares it nor on what was prepared before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from vlp.data.collate import collate_inputs, pad
 from vlp.data.dataset import VLDataset
+from vlp.data.groups import Texts, matched_groups
 from vlp.data.masking import IGNORE, Corruption, Example, PairMismatch
 from vlp.data.ordering import Place
 from vlp.data.pixels import PixelInput
@@ -76,6 +77,8 @@ class PretrainingBatch:
 class PretrainingPairs(Dataset[PretrainingBatch]):
     """Batches of corrupted pairs, addressed by lists of places.
 
+    A place is a pair's; with ``texts`` it is that of a group of pairs, which share an image.
+
     Args:
         dataset: where samples come from.
         tokenizer: cuts captions.
@@ -83,6 +86,8 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         seed: of every draw.
         max_pieces: the longest caption the model takes, in pieces, specials included.
         pixel_input: the pixels the model reads; None for a model that reads none.
+        texts: how many captions an image has, and how many of others; `PairMismatch` then has no say. None: every
+            caption is a pair with its image, and `PairMismatch` decides.
     """
 
     def __init__(
@@ -93,38 +98,64 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         seed: int = 0,
         max_pieces: int | None = None,
         pixel_input: PixelInput | None = None,
+        texts: Texts | None = None,
     ) -> None:
         self.dataset = dataset
         self.tokenizer = tokenizer
         # The pair is settled before anything of it is hidden.
-        self.corruptions = dict(sorted(corruptions.items(), key=lambda item: not isinstance(item[1], PairMismatch)))
+        settling = {
+            task: corruption for task, corruption in corruptions.items() if isinstance(corruption, PairMismatch)
+        }
+        hiding = {task: corruption for task, corruption in corruptions.items() if task not in settling}
+        self.corruptions = {**(settling if texts is None else {}), **hiding}
         self.seed = seed
         self.max_pieces = max_pieces
         self.pixel_input = pixel_input
         self.truth_annotated: bool = dataset.truth_annotated
+        self.texts = texts
+        self.groups = None if texts is None else matched_groups(dataset, texts.matched)
 
     def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.dataset)
+        """Return the number of places."""
+        return len(self.dataset) if self.groups is None else len(self.groups)
+
+    @property
+    def pairs_a_place(self) -> int:
+        """How many pairs a place has."""
+        return 1 if self.texts is None else len(self.texts)
 
     def __getitem__(self, places: Sequence[Place]) -> PretrainingBatch:
         """Return the batch of ``places``, which share their tasks."""
-        return self.collate([self.example(place) for place in places], places[0].tasks)
+        return self.collate([example for place in places for example in self.examples(place)], places[0].tasks)
 
     def length(self, index: int) -> int:
         """Return the length of a caption in words, for bucketing."""
         return self.dataset.caption(index).count(" ")
 
-    def example(self, place: Place) -> Example:
-        """Return the corrupted pair at ``place``.
+    def examples(self, place: Place) -> list[Example]:
+        """Return the corrupted pairs at ``place``, of one image: those whose caption is true of it come first.
 
         Raises:
             ValueError: naming the sample whose caption is empty or too long.
         """
-        generator = np.random.default_rng([self.seed, place.epoch, place.index])
-        example = self._plain(place.index)
+        if self.texts is None or self.groups is None:
+            generator = np.random.default_rng([self.seed, place.epoch, place.index])
+            return [self._corrupted(self._plain(place.index), place.tasks, generator)]
+        captions = [int(index) for index in self.groups[place.index]]
+        plain = {index: self._plain(index) for index in set(captions)}
+        examples = []
+        for number in range(len(self.texts)):
+            generator = np.random.default_rng([self.seed, place.epoch, place.index, number])
+            example = replace(plain[captions[number % len(captions)]])
+            if number >= len(captions):
+                self.with_caption(example, self.other(example, generator))
+                example.is_matched = False
+            examples.append(self._corrupted(example, place.tasks, generator))
+        return examples
+
+    def _corrupted(self, example: Example, tasks: tuple[str, ...], generator: np.random.Generator) -> Example:
         for task, corruption in self.corruptions.items():
-            if not place.tasks or task in place.tasks:
+            if not tasks or task in tasks:
                 corruption(example, self, generator)
         return example
 
@@ -138,7 +169,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         for _ in range(100):
             index = int(generator.integers(len(self.dataset)))
             if self.dataset.image_key(index) != own:
-                return self.dataset[index]
+                return self._sample(index)
         where = f"{self.dataset.name} split={self.dataset.split}"
         raise ValueError(f"{where}: no other image than {example.sample.image_id!r}")
 
@@ -157,14 +188,16 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         )
 
     def collate(self, examples: Sequence[Example], tasks: tuple[str, ...]) -> PretrainingBatch:
-        """Return ``examples`` as one batch."""
+        """Return ``examples`` as one batch; those of one place, which share an image, stand together."""
+        shared = self.pairs_a_place if self.pixel_input is not None else 1
         inputs = collate_inputs(
             [e.input_ids for e in examples],
             [e.tokens.token_types for e in examples],
             [e.regions for e in examples],
-            [e.sample for e in examples],
+            [e.sample for e in examples[::shared]],
             self.tokenizer.pad_id,
             self.pixel_input,
+            torch.arange(len(examples)) // shared if shared > 1 else None,
         )
         batch = PretrainingBatch(
             inputs,
@@ -175,6 +208,10 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         )
         if any(not math.isnan(e.pivot) for e in examples):
             inputs.pivots = torch.tensor([e.pivot for e in examples])
+            inputs.num_hidden = _only({e.num_hidden for e in examples})
+        if inputs.pixels is not None:
+            hidden = [e.hidden_regions for e in examples if e.hidden_regions is not None]
+            inputs.masked_regions = pad(hidden) if hidden else None
         if inputs.region_mask is not None:
             regions = [e.regions for e in examples if e.regions is not None]
             self._add_region_targets(batch, examples, regions)
@@ -195,8 +232,11 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
             if len(probabilities) == len(regions):
                 batch.class_probs = pad(probabilities)
 
+    def _sample(self, index: int) -> Sample:
+        return self.dataset[index] if self.pixel_input is None else self.dataset.without_regions(index)
+
     def _plain(self, index: int) -> Example:
-        sample = self.dataset[index]
+        sample = self._sample(index)
         tokens = self.tokenizer.encode(sample.caption, self.max_pieces, f"sample {_name(sample)}")
         labels = torch.full_like(tokens.input_ids, IGNORE)
         return Example(index, sample, tokens, tokens.input_ids, labels, sample.is_matched, sample.regions)
@@ -204,6 +244,18 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
 
 def _name(sample: Sample) -> str:
     return sample.sample_id or sample.image_id
+
+
+def _only(numbers: set[int | None]) -> int | None:
+    """Return the one number that all examples of a batch share.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    if len(numbers) != 1:
+        found = ", ".join(map(str, sorted(numbers, key=str)))
+        raise ValueError(f"images of a batch have {found} cells hidden: a ratio needs images of one size")
+    return next(iter(numbers))
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -64,6 +64,11 @@ class PixelInput:
         scale *= min(1.0, self.longest / (scale * max(width, height)))
         return self._cut(int(scale * width + 0.5)), self._cut(int(scale * height + 0.5))
 
+    def grid(self, sample: Sample) -> tuple[int, int]:
+        """Return the rows and columns of a sample's image in squares whose side is ``multiple``."""
+        width, height = self.resized(sample.width, sample.height)
+        return height // self.multiple, width // self.multiple
+
     def read(self, sample: Sample) -> Tensor:
         """Return the pixels (3, H, W) of a sample's image.
 

@@ -7,8 +7,8 @@ offsets refer to `Sample.caption`, which is the file's string unchanged. Image i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -143,6 +143,9 @@ class Sample:
 class Batch:
     """What an encoder reads; text first, vision second.
 
+    An image may have several texts. Then ``pixels``, ``pixel_mask`` and ``image_sizes`` have a row for each of I images
+    and ``image_of`` says which of them each of the B pairs has; a model parses an image once.
+
     Args:
         input_ids: (B, T) long.
         text_mask: (B, T) bool, true at real tokens; padding stands at the end.
@@ -150,14 +153,18 @@ class Batch:
         features: (B, V, F) float region features, or None.
         boxes: (B, V, 4) float in [0, 1], or None.
         region_mask: (B, V) bool, true at real regions, or None.
-        image_sizes: (B, 2) long, width and height in pixels.
+        image_sizes: (B, 2) or (I, 2) long, width and height in pixels.
         masked_regions: (B, V) bool, true where the model must not see the region's feature.
         visual_types: (B, V) long, the visual segment (NLVR2: 0 left, 1 right).
         alignment: (B, V, K) long, positions of the words aligned with each region, -1 for none.
-        pixels: (B, 3, H, W) float, for models that read images.
-        pixel_mask: (B, H, W) bool, false at padding.
+        pixels: (B, 3, H, W) or (I, 3, H, W) float, for models that read images.
+        pixel_mask: (B, H, W) or (I, H, W) bool, false at padding.
+        image_of: (B,) long, the row of ``pixels`` that each pair has; None where each has its own, in order.
         pivots: (B,) float in [0, 1), the place of one visual token among an image's, row by row; a model that finds
-            visual tokens itself hides it and those it takes for the same. NaN where nothing is hidden.
+            visual tokens itself hides it and others with it (SOHO: those it takes for the same). NaN where nothing is
+            hidden.
+        num_hidden: how many visual tokens of an image are hidden with its pivot, itself included; None where the model
+            decides.
     """
 
     input_ids: Tensor
@@ -172,7 +179,9 @@ class Batch:
     alignment: Tensor | None = None
     pixels: Tensor | None = None
     pixel_mask: Tensor | None = None
+    image_of: Tensor | None = None
     pivots: Tensor | None = None
+    num_hidden: int | None = None
 
     def __len__(self) -> int:
         """Return the batch size B."""
@@ -191,5 +200,6 @@ class Batch:
         return Batch(self.input_ids, self.text_mask, self.token_types)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        return replace(self, **{name: function(tensor) for name, tensor in present.items()})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        mapped = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return Batch(**{**values, **mapped})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Axes: B batch, H and W pixels, R rows and C columns of cells, F feature width.
+# Axes: B batch, H and W pixels, R rows and C columns of cells, V = R * C, F feature width.
 
 
 class Parser(nn.Module, ABC):
@@ -25,6 +25,8 @@ class Parser(nn.Module, ABC):
     width: int
     stride: int
     network: Any  # timm's networks have attributes that nn.Module does not declare
+    attends: ClassVar[bool] = False
+    """Whether its last cells attend to each other, so that it has `SwinParser.parse`."""
 
     @abstractmethod
     def create(self) -> Any:
@@ -55,6 +57,8 @@ class SwinParser(Parser):
     Raises:
         ValueError: if the last block's window is not the last map, unshifted.
     """
+
+    attends = True
 
     def __init__(
         self,
@@ -92,6 +96,24 @@ class SwinParser(Parser):
             )
         return self.network.forward_features(pixels)
 
+    def parse(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (B, R, C, F) and what the last block's cells attend to, (B, V, V) float32, row by row.
+
+        The map is of the same pass, dropped branches included: the mean over heads, without gradient, a query's row
+        summing to 1.
+        """
+        found: list[Tensor] = []
+
+        def look(attention: Any, args: tuple[Tensor, ...], kwargs: dict[str, Tensor | None]) -> None:
+            found[:] = [attention_map(attention, args[0])]
+
+        handle = self.network.layers[-1].blocks[-1].attn.register_forward_pre_hook(look, with_kwargs=True)
+        try:
+            features = self.forward(pixels)
+        finally:
+            handle.remove()
+        return features, found[0]
+
     def _built(self, **options: Any) -> Any:
         own = {"img_size": self.image_size, "drop_path_rate": self.drop_path, "num_classes": 0}
         return timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
@@ -105,6 +127,22 @@ class SwinParser(Parser):
                 f"cells, shifted by {shift[0]}, expected one of {side[0]} x {side[1]}: give window={side[0]} or null"
             )
         return network
+
+
+@torch.no_grad()
+def attention_map(attention: Any, window_BVF: Tensor) -> Tensor:
+    """Return the weights (B, V, V), mean over heads, that timm's ``WindowAttention`` gives to unshifted windows.
+
+    Computed again from its input, in float32 also under autocast: the module keeps no weights, and with fused attention
+    never has any. Its rows of ``qkv`` are queries, keys, values, head by head.
+    """
+    with torch.autocast(window_BVF.device.type, enabled=False):
+        size = attention.qkv.out_features // 3
+        bias = None if attention.qkv.bias is None else attention.qkv.bias[: 2 * size].float()
+        both = functional.linear(window_BVF.float(), attention.qkv.weight[: 2 * size].float(), bias)
+        queries, keys = both.unflatten(-1, (2, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        scores = attention.scale * queries @ keys.mT + attention._get_rel_pos_bias().float()
+        return scores.softmax(-1).mean(1)
 
 
 class ConvolutionalParser(Parser):

@@ -101,17 +101,25 @@ class ScenesDataset(VLDataset):
     def __getitem__(self, index: int) -> Sample:
         part, number, _ = self._locate(index)
         scene = self._scene(part, number)
+        return self._sample(index, scene, self._regions(part, number, scene))
+
+    def without_regions(self, index: int) -> Sample:
+        """Return a sample without its regions."""
+        part, number, _ = self._locate(index)
+        return self._sample(index, self._scene(part, number), None)
+
+    def _sample(self, index: int, scene: Scene, regions: Regions | None) -> Sample:
         related, description = self._describe(index, scene)
         sentence = description.sentence
         boxes = torch.from_numpy(gold_boxes(scene).astype(np.float32))
         objects = self._objects(scene, boxes)
         return Sample(
-            image_id=self.image_key(index),
+            image_id=self.image_id(index),
             caption=sentence.text,
             width=self.image_size,
             height=self.image_size,
             sample_id=f"{self.name}-{self.split}-{index}",
-            regions=self._regions(part, number, scene),
+            regions=regions,
             phrases=self._phrases(scene, description, boxes),
             objects=objects,
             relations=self._relations(description, related, objects),
@@ -129,10 +137,14 @@ class ScenesDataset(VLDataset):
         part, number, _ = self._locate(index)
         return self._regions(part, number)
 
-    def image_key(self, index: int) -> str:
+    def image_id(self, index: int) -> str:
         """Return the name of the scene, which says what it is a function of."""
         part, number, _ = self._locate(index)
         return f"{self.level.name}-{self.seed}-{part}-{number}"
+
+    def image_key(self, index: int) -> str:
+        """Return the name of the scene."""
+        return self.image_id(index)
 
     def _locate(self, index: int) -> tuple[str, int, int]:
         """Return part, number of the scene in it, and number of the caption."""

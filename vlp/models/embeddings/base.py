@@ -23,8 +23,8 @@ class Embedded:
     ``text`` (B, T, D) and ``text_mask`` (B, T) bool; ``vision`` (B, V, D') and ``vision_mask`` (B, V) bool, or None for
     a model that reads text only. V is the embedding's own affair: regions, patches, a global row before them.
 
-    An embedding that hides visual tokens itself (`Batch.pivots`) says which, ``hidden`` (B, V) bool, and what stood
-    there, ``targets`` (B, V) or (B, V, F); both without a global row.
+    An embedding that hides visual tokens itself (`Batch.pivots`, or `Batch.masked_regions` of a model of pixels) says
+    which, ``hidden`` (B, V) bool, and what stood there, ``targets`` (B, V) or (B, V, F); both without a global row.
     """
 
     text: Tensor

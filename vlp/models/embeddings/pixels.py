@@ -13,7 +13,8 @@ from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embeddings, TextEmbeddings
 from vlp.models.parsers import Parser
 
-# Axes: B batch, H and W pixels, R rows and C columns of a grid of cells, V = R * C, F feature width, D width.
+# Axes: B pairs, I images, H and W pixels, R rows and C columns of a grid of cells, V = R * C, F feature width, D width.
+# An image may have several texts, see `Batch.image_of`: it is parsed once, and `of_pairs` gives each pair its own.
 
 Table = Callable[[int, int], Tensor]
 """What has (R, C, D) for every grid of R rows and C columns."""
@@ -50,12 +51,12 @@ class PixelEmbeddings(Embeddings):
         check_pixels(batch, self.input, model)
 
     def cells(self, batch: Batch) -> Tensor:
-        """Return which cells are real, (B, R, C) bool."""
+        """Return which cells of the images are real, (I, R, C) bool."""
         return cell_mask(batch, self.input.multiple)
 
     def vision_mask(self, batch: Batch) -> Tensor | None:
         """Return which cells are real, (B, V) bool, row by row."""
-        return None if batch.pixel_mask is None else self.cells(batch).flatten(1)
+        return None if batch.pixel_mask is None else of_pairs(self.cells(batch).flatten(1), batch)
 
 
 class ParsedEmbeddings(PixelEmbeddings):
@@ -76,32 +77,56 @@ class ParsedEmbeddings(PixelEmbeddings):
         """Draw the parser's weights as timm does."""
         self.parser.initialise()
 
-    def parsed(self, batch: Batch, mask_BRC: Tensor) -> Tensor:
+    def parsed(self, batch: Batch, mask_IRC: Tensor) -> Tensor:
         """Return the features (N, F) of the real cells, image by image and row by row."""
-        return parsed(self.parser, batch, mask_BRC, self.parser.stride)
+        return parsed(self.parser, batch, mask_IRC, self.parser.stride)
 
     @staticmethod
-    def placed(cells_BVD: Tensor, mask_BRC: Tensor) -> Tensor:
-        """Return cells (B, V, D) with their positions added."""
+    def placed(cells_BVD: Tensor, batch: Batch, mask_IRC: Tensor) -> Tensor:
+        """Return the pairs' cells (B, V, D) with their positions added."""
         width, device = cells_BVD.shape[-1], cells_BVD.device
-        return cells_BVD + by_place(mask_BRC, lambda rows, columns: sine_positions(rows, columns, width, device), width)
+        place = by_place(mask_IRC, lambda rows, columns: sine_positions(rows, columns, width, device), width)
+        return cells_BVD + of_pairs(place, batch)
 
 
 def check_pixels(batch: Batch, pixel_input: PixelInput, model: str) -> None:
     """Check that ``batch`` has pixels that ``model`` can read.
 
     Raises:
-        ValueError: if there is no image, if a side is no multiple of what the model needs, or if a row is all padding.
+        ValueError: if there is no image, or not one a pair, if a side is no multiple of what the model needs, or if a
+            row is all padding.
     """
     if batch.pixels is None or batch.pixel_mask is None:
         raise ValueError(f"{model} reads pixels and a pixel mask; the batch has no image")
     height, width = batch.pixels.shape[-2:]
     if height % pixel_input.multiple or width % pixel_input.multiple:
         raise ValueError(f"{model} reads sides that are multiples of {pixel_input.multiple}, got {width} x {height}")
+    if len(batch) != (len(batch.pixels) if batch.image_of is None else len(batch.image_of)):
+        found = "no image_of" if batch.image_of is None else f"image_of of {len(batch.image_of)}"
+        raise ValueError(
+            f"{model}: {len(batch)} captions, {len(batch.pixels)} images and {found}: expected one a caption"
+        )
     has_pixel_B = batch.pixel_mask[:, 0, 0]
     if not bool(has_pixel_B.all()):
         row = int((~has_pixel_B).nonzero()[0])
         raise ValueError(f"image without pixels: row {row} of the batch is padding, {model} needs its image upper left")
+
+
+def of_pairs(rows: Tensor, batch: Batch) -> Tensor:
+    """Return for each pair the row of ``rows`` (I, ...) that is of its image."""
+    return rows if batch.image_of is None else rows.index_select(0, batch.image_of)
+
+
+def pivot_cells(mask_BV: Tensor, pivots_B: Tensor) -> Tensor:
+    """Return (B,) where among all cells the one is that a pivot names among the real ones; any for NaN.
+
+    Args:
+        mask_BV: true at real cells.
+        pivots_B: in [0, 1), see `Batch.pivots`.
+    """
+    counts_B = mask_BV.sum(dim=1)
+    rank_B = (pivots_B.nan_to_num(0.0) * counts_B).long().minimum(counts_B - 1)  # 0.99999999 is 1 in float32
+    return (mask_BV & (mask_BV.cumsum(dim=1) - 1 == rank_B[:, None])).long().argmax(dim=1)
 
 
 def cell_mask(batch: Batch, stride: int) -> Tensor:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, TextEmbeddings
 from vlp.models.embeddings.dictionary import VisualDictionary
-from vlp.models.embeddings.pixels import ParsedEmbeddings, spread
+from vlp.models.embeddings.pixels import ParsedEmbeddings, of_pairs, pivot_cells, spread
 from vlp.models.parsers import Parser
 
-# Axes: B batch, R rows and C columns of cells, V = R * C, N real cells of a batch, D width.
+# Axes: B pairs, I images, R rows and C columns of cells, V = R * C, N real cells of a batch, D width.
 
 
 class SohoEmbeddings(ParsedEmbeddings):
@@ -67,16 +67,17 @@ class SohoEmbeddings(ParsedEmbeddings):
 
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams."""
-        mask_BRC = self.cells(batch)
-        mask_BV = mask_BRC.flatten(1)
-        features_ND = self.features_norm(self.features(self.parsed(batch, mask_BRC)))
+        mask_IRC = self.cells(batch)
+        mask_IV = mask_IRC.flatten(1)
+        features_ND = self.features_norm(self.features(self.parsed(batch, mask_IRC)))
         entries_ND, numbers_N = self.dictionary(features_ND)
-        cells = spread(self._mixed(features_ND, entries_ND), mask_BV)
-        numbers_BV = torch.full_like(mask_BV, -1, dtype=torch.long).masked_scatter(mask_BV, numbers_N)
+        cells = of_pairs(spread(self._mixed(features_ND, entries_ND), mask_IV), batch)
+        numbers_IV = torch.full_like(mask_IV, -1, dtype=torch.long).masked_scatter(mask_IV, numbers_N)
+        mask_BV, numbers_BV = of_pairs(mask_IV, batch), of_pairs(numbers_IV, batch)
         hidden_BV = None if batch.pivots is None else alike(numbers_BV, mask_BV, batch.pivots)
         if hidden_BV is not None:
             cells = torch.where(hidden_BV[..., None], self.masked_cell.weight.to(cells.dtype), cells)
-        vision = self.dropout(self.norm(self.placed(cells, mask_BRC)))
+        vision = self.dropout(self.norm(self.placed(cells, batch, mask_IRC)))
         text = self.text(batch.input_ids, batch.token_types)
         return Embedded(text, batch.text_mask, vision, mask_BV, hidden_BV, numbers_BV)
 
@@ -96,8 +97,5 @@ def alike(numbers_BV: Tensor, mask_BV: Tensor, pivots_B: Tensor) -> Tensor:
         mask_BV: true at real cells.
         pivots_B: in [0, 1), see `Batch.pivots`.
     """
-    counts_B = mask_BV.sum(dim=1)
-    rank_B = (pivots_B.nan_to_num(0.0) * counts_B).long().minimum(counts_B - 1)  # 0.99999999 is 1 in float32
-    is_pivot_BV = mask_BV & (mask_BV.cumsum(dim=1) - 1 == rank_B[:, None])
-    number_B = numbers_BV.masked_fill(~is_pivot_BV, -1).amax(dim=1)
-    return mask_BV & (numbers_BV == number_B[:, None]) & ~pivots_B.isnan()[:, None]
+    number_B1 = numbers_BV.gather(1, pivot_cells(mask_BV, pivots_B)[:, None])
+    return mask_BV & (numbers_BV == number_B1) & ~pivots_B.isnan()[:, None]

@@ -9,9 +9,9 @@ from torch.nn import functional
 from vlp.data.pixels import HALF, PixelInput
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, TextEmbeddings
-from vlp.models.embeddings.pixels import PixelEmbeddings, by_place
+from vlp.models.embeddings.pixels import PixelEmbeddings, by_place, of_pairs
 
-# Axes: B batch, T text tokens, R rows and C columns of patches, V = R * C, K patches that are kept, D width.
+# Axes: B pairs, I images, T text tokens, R rows and C columns of patches, V = R * C, K patches that are kept, D width.
 
 TEXT, IMAGE = 0, 1
 """Rows of the modality table; NLVR2's second image has row 2."""
@@ -78,10 +78,10 @@ class ViltEmbeddings(PixelEmbeddings):
     def forward(self, batch: Batch) -> Embedded:
         """Return both streams; vision is the class token, then patches."""
         assert batch.pixels is not None
-        mask_BRC = self.cells(batch)
-        place = by_place(mask_BRC, self._positions, self.positions.embedding_dim)
-        patches = self.patches(batch.pixels).flatten(2).transpose(1, 2) + place
-        patches, mask = self._drawn(patches, mask_BRC.flatten(1))
+        mask_IRC = self.cells(batch)
+        place = by_place(mask_IRC, self._positions, self.positions.embedding_dim)
+        patches = of_pairs(self.patches(batch.pixels).flatten(2).transpose(1, 2) + place, batch)
+        patches, mask = self._drawn(patches, of_pairs(mask_IRC.flatten(1), batch))
         first = (self.class_token.weight + self.positions.weight[:1]).expand(len(batch), 1, -1)
         vision = self.dropout(torch.cat([first.to(patches.dtype), patches], dim=1)) + self._modality(batch)
         text = self.text(batch.input_ids, batch.token_types) + self.modalities.weight[TEXT]

@@ -1,0 +1,59 @@
+"""Several texts an image: captions that are true of it and captions of others, so that it is parsed once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlp.data.dataset import VLDataset
+
+# Axes: G groups, K matched captions of a group.
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How many texts an image has in a batch.
+
+    Args:
+        matched: captions that are true of it, 1 or more.
+        unmatched: captions of other images, each equally likely.
+
+    Raises:
+        ValueError: if a number is too small.
+    """
+
+    matched: int = 2
+    unmatched: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if self.matched < 1 or self.unmatched < 0:
+            found = f"matched={self.matched} and unmatched={self.unmatched}"
+            raise ValueError(f"{found}: expected at least 1 caption that is true of the image, and no negative number")
+
+    def __len__(self) -> int:
+        """Return the number of texts an image has."""
+        return self.matched + self.unmatched
+
+
+def matched_groups(dataset: VLDataset, size: int) -> NDArray[Any]:
+    """Return (G, K) the places in ``dataset`` of ``size`` captions of one image each, in the order of the images.
+
+    Captions that the data say are not true of their image have no place. An image with more than ``size`` captions has
+    several groups; where they do not fill the last, its first ones fill it up.
+    """
+    by_image: dict[str, list[int]] = {}
+    for index in range(len(dataset)):
+        if dataset.is_matched(index):
+            by_image.setdefault(dataset.image_id(index), []).append(index)
+    groups = [group for captions in by_image.values() for group in _cut(captions, size)]
+    return np.array(groups, dtype=np.int64).reshape(-1, size)
+
+
+def _cut(captions: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(captions), size):
+        yield [captions[at % len(captions)] for at in range(start, start + size)]
