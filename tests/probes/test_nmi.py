@@ -19,7 +19,8 @@ from vlp.data.loading import probe_loader
 from vlp.models import VLEncoder
 from vlp.observe.recording import record
 from vlp.observe.reductions import meeting_layers
-from vlp.probes.nmi import NMIProbe, content_masks, shuffled_modalities
+from vlp.probes.modalities import counted_tokens
+from vlp.probes.nmi import NMIProbe, shuffled_modalities
 from vlp.results import Row
 
 MODELS = ("uniter", "visualbert", "lxmert", "vilbert", "vl_bert_ctrl", "vl_bert", "vilt", "swin_vlp")
@@ -93,7 +94,7 @@ def test_a_text_only_model_is_refused():
 
 def test_content_leaves_out_padding_and_specials():
     batch, model = whole_batch(), encoder()
-    is_vision, content = content_masks(model, batch, meeting_layers(model.sites)[0])
+    is_vision, content = counted_tokens(model, batch, meeting_layers(model.sites)[0])
     pieces = [int((~tokens.special).sum()) for tokens in batch.tokens]
     assert (content & ~is_vision).sum(1).tolist() == pieces
     assert (content & is_vision).sum(1).tolist() == [len(sample.regions) for sample in batch.samples]
@@ -104,9 +105,32 @@ def test_content_leaves_out_padding_and_specials():
 def test_content_of_a_pixel_model_are_its_patches_or_cells(model: str, cells: int):
     subject = encoder(model)
     batch = whole_batch(subject)
-    is_vision, content = content_masks(subject, batch, meeting_layers(subject.sites)[0])
+    is_vision, content = counted_tokens(subject, batch, meeting_layers(subject.sites)[0])
     assert (content & is_vision).sum(1).tolist() == [cells] * len(batch)
     assert is_vision.sum(1).tolist() == [cells + (model == "vilt")] * len(batch)  # its class token
+
+
+@pytest.mark.parametrize("model", ["uniter", "vilt", "soho", "swin_vlp", "vl_bert", "vilbert_ctrl"])
+def test_specials_count_as_text_and_the_whole_image_as_vision_when_asked_for(model: str):
+    subject = encoder(model)
+    batch = whole_batch(subject)
+    layer = meeting_layers(subject.sites)[-1]
+    is_vision, content = counted_tokens(subject, batch, layer)
+    also_vision, counted = counted_tokens(subject, batch, layer, "text")
+    assert torch.equal(is_vision, also_vision)
+    has_whole_image = model in ("vilt", "vl_bert", "vilbert_ctrl")
+    assert ((counted & is_vision).sum(1) - (content & is_vision).sum(1)).tolist() == [int(has_whole_image)] * len(batch)
+    assert ((counted & ~is_vision).sum(1) - (content & ~is_vision).sum(1)).tolist() == [2] * len(batch)
+    assert (counted | ~content).all()
+
+
+def test_specials_change_the_number_when_they_count():
+    subject, control = encoder(seed=0), encoder(seed=1)
+    probes = [NMIProbe(subject, control, specials=specials) for specials in ("text", "exclude")]
+    with_specials, without = (chosen(put(probe, HandMade()).rows(), "model", "nmi")[-1].value for probe in probes)
+    assert with_specials != without
+    with pytest.raises(ValueError, match=r"^specials='x': expected text or exclude$"):
+        NMIProbe(subject, control, specials="x")
 
 
 def test_shuffling_keeps_counts_and_depends_on_seed_and_sample_alone():

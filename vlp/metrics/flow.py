@@ -17,6 +17,9 @@ from vlp.observe.reductions import advance
 
 _ROW_SUM_TOLERANCE = 1e-3
 
+SUM, MEAN = "sum", "mean"
+PAIR_REDUCTIONS = (SUM, MEAN)
+
 
 def inter_modality_flow(
     attention: Tensor, is_vision: Tensor, mask: Tensor, first: int = 1, last: int | None = None
@@ -74,6 +77,48 @@ def cross_modal_share(path: Tensor, is_vision: Tensor, mask: Tensor) -> Tensor:
     crossing = path.masked_fill(~(pairs & crosses), 0).sum((-1, -2))
     has_both = (is_vision & mask).any(-1) & (~is_vision & mask).any(-1)
     return (crossing / total).masked_fill(~has_both, torch.nan)
+
+
+def flow_between_groups(between: Tensor, tokens: Tensor, pair_reduction: str = SUM) -> Tensor:
+    """Return the flow (...) of paths that are known as sums between text and vision.
+
+    Args:
+        between: (..., 2, 2) sums of a path over the pairs of two groups, text first: what `GroupPaths` gives.
+        tokens: (..., 2) how many tokens the groups have.
+        pair_reduction: ``sum`` over pairs, as equation 6 prints it, or their ``mean``, within and between modalities.
+
+    Returns:
+        NaN where a modality has no token.
+
+    Raises:
+        ValueError: if ``pair_reduction`` is another word.
+    """
+    if pair_reduction not in PAIR_REDUCTIONS:
+        raise ValueError(f"pair_reduction={pair_reduction!r}: expected {' or '.join(PAIR_REDUCTIONS)}")
+    text, vision = tokens.to(between).unbind(-1)
+    crossing = between[..., 0, 1] + between[..., 1, 0]
+    within = between[..., 0, 0] + between[..., 1, 1]
+    if pair_reduction == MEAN:
+        crossing = crossing / (2 * text * vision)
+        within = within / (text.square() + vision.square())
+    has_both = (text > 0) & (vision > 0)
+    return (crossing / (crossing + within)).where(has_both, torch.nan)
+
+
+def uniform_paths(tokens: Tensor, total: Tensor, layers: Tensor) -> Tensor:
+    """Return the sums (..., 2, 2) between text and vision where every token attends to all alike.
+
+    Their flow is ``(1 - 2**-layers) * 2 m n / (m + n)**2`` for m visual and n text tokens that are all there is.
+
+    Args:
+        tokens: (..., 2) how many tokens of text and of vision count.
+        total: (...) how many there are, those that do not count among them.
+        layers: (...) how many layers the path has.
+    """
+    tokens = tokens.double()
+    stays = 0.5 ** layers.double()
+    spread = tokens[..., :, None] * tokens[..., None, :] * ((1 - stays) / total.double())[..., None, None]
+    return spread + torch.diag_embed(tokens * stays[..., None])
 
 
 class InterModalityFlow(SampleStatistic):

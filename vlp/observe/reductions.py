@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -103,6 +103,54 @@ class RunningPath:
         assert self.path is not None, "no layer was observed"
         path, self.path = self.path, None
         return path
+
+
+class GroupPaths:
+    """Follows what tokens have from groups of tokens: row sums of ``A_j ... A_i``, where ``A = (I + W) / 2``.
+
+    W is averaged over heads; the product says which share of a token after layer j stems from which token before layer
+    i. Only shares of whole groups are carried from layer to layer, (B, S, G) a start in place of (B, S, S), and only
+    their sums over each group's tokens are kept.
+
+    Args:
+        sites: attention of one stream to itself, the layers to follow, in execution order.
+        groups_BSG: bool, true where a token belongs to a group; padding belongs to none.
+        every_start: follow paths from every layer on, not from the first alone.
+    """
+
+    def __init__(self, sites: Sequence[Site], groups_BSG: Tensor, every_start: bool = False) -> None:
+        self.number_of = {site: number for number, site in enumerate(sites, start=1)}
+        self.groups_BSG = groups_BSG
+        self.every_start = every_start
+        self.carried: dict[int, Tensor] = {}
+        self.results: dict[tuple[int, int], Tensor] = {}
+
+    def wants(self, site: Site) -> bool:
+        """Return whether ``site`` is one of the layers."""
+        return site in self.number_of
+
+    def observe(self, site: Site, value: Tensor) -> None:
+        """Go on by one layer from every start, and begin at this layer."""
+        number, size = self.number_of[site], self.groups_BSG.shape[-1]
+        weights = value.mean(1)
+        groups = self.groups_BSG.to(weights)
+        shares = [*self.carried.values(), groups]
+        moved = advance(torch.cat(shares, dim=-1), weights)
+        starts = [*self.carried, number]
+        sums = (groups.mT @ moved).unflatten(-1, (len(starts), size))
+        for place, start in enumerate(starts):
+            self.results[start, number] = sums[:, :, place]
+        followed = starts if self.every_start else starts[:1]
+        self.carried = dict(zip(followed, moved.split(size, dim=-1), strict=False))
+
+    def take(self) -> dict[tuple[int, int], Tensor]:
+        """Return, by first and last layer from 1, the sums (B, G, G), and forget them.
+
+        Row = group after the last layer, column = group before the first. Without ``every_start`` there are the paths
+        from layer 1, and those of one layer.
+        """
+        results, self.results, self.carried = self.results, {}, {}
+        return results
 
 
 def first_step(weights: Tensor) -> Tensor:

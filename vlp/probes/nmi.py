@@ -16,9 +16,9 @@ from vlp.data.sample import Sample
 from vlp.metrics.estimates import Estimate, SampleMean
 from vlp.metrics.nmi import cluster_agreement, two_means
 from vlp.models.encoder import VLEncoder
-from vlp.models.observation import Site
 from vlp.observe.reductions import MeetingStates, meeting_layers
 from vlp.probes.base import Probe, estimated_row
+from vlp.probes.modalities import EXCLUDE, check_specials, counted_tokens
 from vlp.results import Row
 
 # Axes: B samples, S tokens of both modalities, L layers.
@@ -31,9 +31,9 @@ CONDITIONS = ("model", "random_weights", "shuffled")
 class NMIProbe(Probe):
     """Normalised mutual information of 2-means clusters and modality, after every layer in which the modalities meet.
 
-    Tokens are word pieces and real regions, patches or cells, without [CLS], [SEP] and what stands for the whole image
-    (they change the number). Single-stream models report every layer and, as layer 0, the embedding output; dual-stream
-    ones their cross layers.
+    Tokens are word pieces and real regions, patches or cells; [CLS], [SEP] and what stands for the whole image change
+    the number and are left out unless asked for. Single-stream models report every layer and, as layer 0, the embedding
+    output; dual-stream ones their cross layers.
 
     Rows ``nmi``: conditions ``model``, ``random_weights`` (the top of the scale rather than its bottom, since an
     untrained model leaves the modalities apart) and ``shuffled`` (modalities permuted among a sample's tokens: chance).
@@ -46,6 +46,8 @@ class NMIProbe(Probe):
         seed: of k-means and of the shuffled modalities.
         needs: annotations the data must have.
         num_restarts: k-means++ starts.
+        specials: whether [CLS] and [SEP] count as ``text``, and what stands for the whole image as vision, or are left
+            out (``exclude``).
 
     Raises:
         ValueError: if text and vision meet in no layer, as in a text-only model.
@@ -58,19 +60,21 @@ class NMIProbe(Probe):
         seed: int = 0,
         needs: Iterable[str] = (),
         num_restarts: int = 10,
+        specials: str = EXCLUDE,
     ) -> None:
         super().__init__(encoder, control, seed, needs)
+        check_specials(specials)
         try:
             self.layers = meeting_layers(encoder.sites)
         except ValueError as error:
             raise ValueError(f"probe nmi cannot be put to model {encoder.name}: {error}") from None
-        self.num_restarts = num_restarts
+        self.num_restarts, self.specials = num_restarts, specials
         self.agreement = SampleMean((len(CONDITIONS), len(self.layers)))
         self.smaller = SampleMean((2, len(self.layers)))
 
     def test_step(self, batch: ProbeBatch, batch_idx: int) -> None:
         """Cluster the states of every layer in one pass of each encoder."""
-        is_vision, mask = content_masks(self.encoder, batch, self.layers[0])
+        is_vision, mask = counted_tokens(self.encoder, batch, self.layers[0], self.specials)
         permuted = shuffled_modalities(is_vision, mask, batch.samples, self.seed)
         observed, shuffled, share = self._measure(self.encoder, batch, (is_vision, permuted), mask)
         untrained, untrained_share = self._measure(self.control, batch, (is_vision,), mask)
@@ -111,18 +115,6 @@ class NMIProbe(Probe):
     def _columns(self, index: int) -> dict[str, Any]:
         site = self.layers[index][0]
         return {"stage": site.stage, "query": "joint", "layer": site.layer + 1}
-
-
-def content_masks(encoder: VLEncoder, batch: ProbeBatch, layer: Sequence[Site]) -> tuple[Tensor, Tensor]:
-    """Return, for the tokens of a layer's sites, text first, two (B, S) bool: which are visual, and which are content.
-
-    Content are real regions, patches or cells, and word pieces other than [CLS] and [SEP].
-    """
-    streams = [encoder.stream_masks(batch.inputs, site.query) for site in layer]
-    valid, is_vision = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
-    content = valid.clone()
-    content[:, : batch.content.shape[1]] &= batch.content
-    return is_vision, content
 
 
 def shuffled_modalities(is_vision: Tensor, mask: Tensor, samples: Sequence[Sample], seed: int) -> Tensor:

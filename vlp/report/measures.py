@@ -101,6 +101,8 @@ WORDS = {
         Measure("nmi", "NMI"),
         Measure("flow", "Inter-modality flow"),
         Measure("flow_over_uniform", "Flow over uniform", upper=None),
+        Measure("flow_change", "Change of flow", lower=-1.0),
+        Measure("tokens", "Tokens", upper=None, digits=1),
     )
 }
 """The words for metrics that results know; any other is shown as a plain fraction unless a class declares it."""

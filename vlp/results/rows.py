@@ -10,7 +10,7 @@ from typing import Any
 STAGES = ("", "joint", "text", "vision", "cross")
 STREAMS = ("", "joint", "text", "vision")
 
-FRACTIONS = frozenset({"accuracy", "balanced_accuracy", "recall", "nmi", "mass", "share"})
+FRACTIONS = frozenset({"accuracy", "balanced_accuracy", "recall", "nmi", "mass", "share", "flow"})
 """Metrics that are fractions, never percent."""
 
 
