@@ -40,6 +40,7 @@ OPTIONS = {
     "prober/fitting": "default",
     "size": "base small tiny",
     "trainer": "auto cpu ddp fsdp gpu",
+    "visual_parser": "patch resnet101 resnet50 swin",
 }
 
 NAMES = {

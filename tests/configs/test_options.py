@@ -39,6 +39,24 @@ def test_an_option_that_builds_on_another_has_the_keys_of_both(trusted: Path):
     assert read_option("size", "flat") == {**read_option("size", "tiny"), "name": "flat", "layers": 1}
 
 
+def test_an_option_of_another_group_stands_where_it_is_referred_to():
+    parser = read_option("model", "swin_vlp")["embeddings"]["parser"]
+    assert parser == read_option("visual_parser", "swin")
+    assert parser["_target_"] == "vlp.models.parsers.SwinParser"
+
+
+@pytest.mark.parametrize("name", option_names("visual_parser"))
+def test_another_option_can_be_chosen_to_stand_there(name: str):
+    parser = read_option("model", "swin_vlp", visual_parser=name)["embeddings"]["parser"]
+    assert parser == read_option("visual_parser", name)
+
+
+def test_where_nothing_of_a_group_stands_nothing_can_be_chosen():
+    with pytest.raises(ValueError) as caught:
+        read_option("model", "uniter", visual_parser="swin")
+    assert str(caught.value) == "model=uniter has no visual_parser to choose"
+
+
 def test_an_option_of_ours_is_not_replaced_by_a_folder_given(trusted: Path):
     (trusted / "size").mkdir()
     (trusted / "size" / "tiny.yaml").write_text("width: 7\n")

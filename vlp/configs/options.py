@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -24,6 +25,8 @@ from vlp.configs.trees import check_tree
 
 SELF = "_self_"
 """Where an option's own keys stand among those of its defaults list."""
+PLACED = re.compile(r"^/(\w+)@_global_\.\1$")
+"""A group whose option a defaults list puts at the top of the tree, under the group's name."""
 
 
 def user_folder() -> Path:
@@ -36,23 +39,49 @@ def option_names(group: str) -> list[str]:
     return sorted({name for folder in _folders(group) for name in _options_in(folder)})
 
 
-def read_option(group: str, name: str) -> dict[str, Any]:
+def read_option(group: str, name: str, **chosen: str) -> dict[str, Any]:
     """Return one option as a plain dict, interpolations left as they are.
 
-    Options of the same group that its defaults list names (``defaults: [uniter, _self_]``) are merged in their order;
-    other groups are not read.
+    Options of the same group that its defaults list names (``defaults: [uniter, _self_]``) are merged in their order.
+    One of another group that the list puts at the top of the tree (``/visual_parser@_global_.visual_parser: swin``)
+    stands where it is referred to (``${visual_parser}``); other groups are not read.
+
+    Args:
+        group: such as ``model``.
+        name: of the option.
+        chosen: by group, the option that is to stand there instead of the list's.
 
     Raises:
-        ValueError: if the group has no such option, naming the nearest ones.
+        ValueError: if the group has no such option, naming the nearest ones, or nothing of a group can be chosen.
     """
     own = _read(group, name)
-    defaults = [entry for entry in own.pop("defaults", []) if isinstance(entry, str)]
+    entries = own.pop("defaults", [])
+    placed = {match[1]: option for entry in entries for key, option in _items(entry) if (match := PLACED.match(key))}
+    if unknown := [other for other in chosen if other not in placed]:
+        raise ValueError(f"{group}={name} has no {unknown[0]} to choose")
+    defaults = [entry for entry in entries if isinstance(entry, str)]
     if SELF not in defaults:
         defaults.append(SELF)
     trees = [own if entry == SELF else read_option(group, entry) for entry in defaults]
     merged = OmegaConf.to_container(OmegaConf.merge(*trees), resolve=False)
     assert isinstance(merged, dict)
-    return {str(key): value for key, value in merged.items()}
+    found = {other: read_option(other, chosen.get(other, str(option))) for other, option in placed.items()}
+    return {str(key): _filled(value, found) for key, value in merged.items()}
+
+
+def _items(entry: Any) -> list[tuple[str, Any]]:
+    """Return group and option of an entry of a defaults list; nothing for one that names no group."""
+    return [(str(key), option) for key, option in entry.items()] if isinstance(entry, dict) else []
+
+
+def _filled(tree: Any, options: Mapping[str, dict[str, Any]]) -> Any:
+    """Return ``tree`` with options in the place of what refers to the whole of them."""
+    if isinstance(tree, dict):
+        return {key: _filled(value, options) for key, value in tree.items()}
+    for group, option in options.items():
+        if tree == f"${{{group}}}":
+            return option
+    return tree
 
 
 def _read(group: str, name: str) -> dict[Any, Any]:

@@ -21,6 +21,7 @@ def build(
     feature_width: int | None = None,
     vocab_size: int | None = None,
     released_behaviour: bool | None = None,
+    visual_parser: str | None = None,
     **overrides: Any,
 ) -> VLEncoder:
     """Return an encoder with random weights, in ``eval()``.
@@ -33,17 +34,18 @@ def build(
         feature_width: of the region features; None for the paper's.
         vocab_size: None for the paper's at base, for the shipped vocabulary's below.
         released_behaviour: of a model whose released code is wrong, whether to do as it does; None for the config's.
+        visual_parser: of a model that has one to choose, an option of ``conf/visual_parser``; None for the config's.
         overrides: keys of the size's config, such as ``layers=2``.
 
     Raises:
-        ValueError: if there is no such model, size or key.
+        ValueError: if there is no such model, size, visual parser or key.
     """
     numbers = read_option("size", size)
     for key in overrides:
         if key not in numbers:
             raise ValueError(f"size={size} has no key {key}{did_you_mean(key, numbers)}")
     numbers.update(overrides)
-    description = read_option("model", name)
+    description = read_option("model", name, **({} if visual_parser is None else {"visual_parser": visual_parser}))
     if released_behaviour is not None:
         if RELEASED_KEY not in description:
             raise ValueError(f"model={name} has no key {RELEASED_KEY}: its released code does what it should")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import timm
 import torch
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -175,3 +176,26 @@ class ConvolutionalParser(Parser):
         if self.pool > 1:
             map_BFRC = functional.max_pool2d(map_BFRC, self.pool)
         return map_BFRC.permute(0, 2, 3, 1)
+
+
+class PatchParser(Parser):
+    """A linear map of each patch, as in ViLT (Kim et al., ICML 2021, arXiv:2102.03334): cells that saw nothing else.
+
+    Args:
+        stride: pixels of a patch's side.
+        width: F.
+    """
+
+    def __init__(self, stride: int, width: int) -> None:
+        super().__init__()
+        self.stride, self.width = stride, width
+        self.network = self.create()
+
+    def create(self) -> Any:
+        """Return the map with random weights."""
+        return PatchEmbed(None, self.stride, embed_dim=self.width, output_fmt="NHWC")
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return features (B, R, C, F)."""
+        cells: Tensor = self.network(pixels)
+        return cells
