@@ -3,11 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GroupKFold, cross_val_score
 
 from tests.data.worlds import HandMade
-from vlp.data.masking import IGNORE, PairMismatch, PivotMasking, RegionMasking, TextMasking
+from vlp.data.dataset import open_dataset
+from vlp.data.groups import Texts
+from vlp.data.masking import IGNORE, CellMasking, PairMismatch, PivotMasking, RegionMasking, TextMasking
 from vlp.data.ordering import Place
-from vlp.data.pairs import PretrainingPairs
+from vlp.data.pairs import PretrainingPairs, _only
+from vlp.data.pixels import PixelInput
 from vlp.data.sample import Regions
 from vlp.data.tokenisation import open_tokenizer
 
@@ -148,3 +153,98 @@ def test_a_batch_has_pivots_where_an_image_has_one():
     assert pivots(0.0) is None
     assert not pivots(1.0).isnan().any()
     assert 0 < pivots(0.5).isnan().sum() < 6
+
+
+def cell_masked(masking, size=6, epoch=0, texts=None, **options):
+    pixel_input = PixelInput(32, None, 4)
+    corruptions = {"itm": PairMismatch(), "mfr": CellMasking(masking, **options)}
+    pairs = PretrainingPairs(HandMade(size), open_tokenizer(), corruptions, pixel_input=pixel_input, texts=texts)
+    return pairs[[Place(epoch, index) for index in range(size)]]
+
+
+def test_random_cells_are_so_many_and_all_as_likely():
+    hidden = torch.cat([cell_masked("random", 60, epoch).inputs.masked_regions for epoch in range(20)])
+    assert hidden.shape == (1200, 64)
+    assert (hidden.sum(1) == 7).all()
+    share = hidden.double().mean(0)
+    assert share.mean().item() == pytest.approx(7 / 64)
+    assert (share - 7 / 64).abs().max() < 4.5 * (7 / 64 * 57 / 64 / 1200) ** 0.5
+
+
+def test_parsed_cells_are_left_to_the_model_which_is_told_pivot_and_number():
+    batch = cell_masked("parsed")
+    assert batch.inputs.masked_regions is None
+    assert batch.inputs.num_hidden == 7
+    assert ((batch.inputs.pivots >= 0) & (batch.inputs.pivots < 1)).all()
+    assert len(batch.inputs.pivots.unique()) == 6
+    assert cell_masked("parsed", k=None, ratio=0.25).inputs.num_hidden == 16
+
+
+def test_cells_of_images_of_several_sizes_have_to_be_as_many():
+    assert _only({3}) == 3
+    with pytest.raises(ValueError) as error:
+        _only({3, 5})
+    assert str(error.value) == "images of a batch have 3, 5 cells hidden: a ratio needs images of one size"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"masking": "none"}, "masking='none': expected 'parsed' or 'random'; for none leave mfr out"),
+        ({"ratio": 0.5}, "k=7 and ratio=0.5: expected one of the two"),
+        ({"k": None}, "k=None and ratio=None: expected one of the two"),
+        ({"k": 0}, "k=0: expected at least 1"),
+        ({"k": None, "ratio": 1.0}, "ratio=1.0: expected a share in (0, 1)"),
+    ],
+)
+def test_numbers_of_cells_that_are_none_are_refused(options, message):
+    with pytest.raises(ValueError) as error:
+        CellMasking(**options)
+    assert str(error.value) == message
+
+
+def test_hiding_every_cell_is_refused():
+    with pytest.raises(ValueError) as error:
+        cell_masked("random", k=64)
+    assert str(error.value) == "k=64: the image has 64 cells, and one at least has to be seen"
+
+
+def test_cells_of_a_model_without_pixels_are_refused():
+    with pytest.raises(ValueError) as error:
+        examples({"mfr": CellMasking()})
+    assert str(error.value) == "cells are hidden of images, and the model reads no pixels"
+
+
+def test_masks_do_not_tell_whether_a_pair_matches():
+    """A forest on everything that is hidden finds nothing; on what is asked, which is of matched pairs, everything."""
+    corruptions = {
+        "itm": PairMismatch(),
+        "mlm": TextMasking(0.15, at_least_one=False, in_phrases=0.4),
+        "mfr": CellMasking("random", k=5),
+    }
+    pairs = PretrainingPairs(
+        open_dataset("scenes", split="val", size=400),
+        open_tokenizer(),
+        corruptions,
+        pixel_input=PixelInput(96, None, 16),
+        texts=Texts(),
+    )
+    rows = [pairs.examples(Place(0, index)) for index in range(400)]
+    label = np.array([e.is_matched for row in rows for e in row])
+    masks = [(e.input_ids == pairs.tokenizer.mask_id, e.input_ids != e.tokens.input_ids) for row in rows for e in row]
+    cells = torch.stack([e.hidden_regions for row in rows for e in row]).numpy()
+    words = np.stack([np.r_[_padded(mask), _padded(changed), mask.sum(), changed.sum()] for mask, changed in masks])
+    asked = np.stack([_padded(e.text_labels != IGNORE) for row in rows for e in row])
+    image = np.repeat(np.arange(400), 4)
+
+    def accuracy(features):
+        forest = RandomForestClassifier(60, random_state=0)
+        return cross_val_score(forest, features, label, groups=image, cv=GroupKFold(4)).mean()
+
+    assert label.mean() == 0.5
+    assert accuracy(np.hstack([words, cells])) == pytest.approx(0.5, abs=3 * (0.25 / 1600) ** 0.5)
+    assert accuracy(asked) > 0.9
+
+
+def _padded(mask: torch.Tensor) -> np.ndarray:
+    return np.pad(mask.numpy(), (0, 40 - len(mask)))

@@ -48,6 +48,16 @@ def test_many_iterations_reach_the_exact_optimum(num_x: int, num_y: int):
     assert np.abs(many - exact).mean() < np.abs(few - exact).mean() < 0.02
 
 
+@pytest.mark.parametrize("width", [8, 128])
+def test_fifty_iterations_are_within_a_percent_of_the_optimum_of_padded_sets(width: int):
+    x, y = torch.randn(20, 12, width), torch.randn(20, 36, width)
+    num_x, num_y = torch.randint(3, 13, (20,)), torch.randint(5, 37, (20,))
+    x_mask, y_mask = torch.arange(12) < num_x[:, None], torch.arange(36) < num_y[:, None]
+    costs = zip(cosine_cost(x.double(), y.double()).numpy(), num_x.tolist(), num_y.tolist(), strict=True)
+    exact = [ot.emd2(ot.unif(n), ot.unif(m), np.ascontiguousarray(cost[:n, :m])) for cost, n, m in costs]
+    np.testing.assert_allclose(optimal_transport_distance(x, y, x_mask, y_mask), exact, rtol=0.01)
+
+
 def test_a_permuted_set_costs_nothing():
     x = torch.linalg.qr(torch.randn(3, 8, 8))[0]
     assert (optimal_transport_distance(x, x[:, torch.randperm(8)], real(3, 8), real(3, 8)).abs() < 1e-5).all()

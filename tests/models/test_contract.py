@@ -57,7 +57,7 @@ def assert_states_close(found, expected, **tolerance):
 def hiding(batch):
     """The same batch with something of every image hidden."""
     if batch.pixels is not None:
-        return replace(batch, pivots=torch.tensor([0.1, 0.5, 0.9]))
+        return replace(batch, pivots=torch.tensor([0.1, 0.5, 0.9]), num_hidden=2)
     return replace(batch, masked_regions=batch.region_mask & (torch.arange(6) == 1))
 
 

@@ -1,10 +1,12 @@
+from contextlib import contextmanager
+
 import pytest
 import timm
 import torch
 
 from tests.models.examples import SMALL, batch_for, small_encoder
 from vlp.models import build
-from vlp.models.parsers import ConvolutionalParser, SwinParser
+from vlp.models.parsers import ConvolutionalParser, SwinParser, attention_weights
 
 TINY = "swin_tiny_patch4_window7_224"
 
@@ -95,3 +97,84 @@ def test_drop_path_is_of_training_alone():
     torch.manual_seed(0)
     outputs = [encoder(given).text for _ in range(4)]
     assert any(not torch.equal(outputs[0], other) for other in outputs[1:])
+
+
+def pixels_and_parser(image_size=64, depths=(1, 1, 2), fused=False, **options):
+    torch.manual_seed(0)
+    with set_fused_attn_of_timm(fused):
+        numbers = {"embed_dim": 16, "depths": list(depths), "num_heads": [1, 2, 4], **options}
+        parser = SwinParser(TINY, image_size, drop_path=0.0, options=numbers)
+    for parameter in parser.parameters():  # tables of relative positions and biases start at 0
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return torch.randn(3, 3, image_size, image_size), parser
+
+
+@contextmanager
+def set_fused_attn_of_timm(fused):
+    level = timm.layers.config._USE_FUSED_ATTN
+    timm.layers.set_fused_attn(fused, experimental=fused)
+    yield
+    timm.layers.config._USE_FUSED_ATTN = level
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@torch.no_grad()
+def test_weights_computed_again_give_the_block_s_own_output(fused):
+    pixels, parser = pixels_and_parser(fused=fused)
+    attention, seen = parser.network.layers[-1].blocks[-1].attn, {}
+    assert attention.fused_attn is fused
+    attention.register_forward_hook(lambda module, args, output: seen.update(given=args[0], output=output))
+    features, weights_BVV = parser.parse(pixels)
+    weights = attention_weights(attention, seen["given"])
+    values = attention.qkv(seen["given"]).unflatten(-1, (3, 4, -1))[:, :, 2].transpose(1, 2)
+    output = attention.proj((weights @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(output, seen["output"], rtol=1e-5, atol=1e-5)
+    assert torch.equal(weights.mean(1), weights_BVV)
+    assert torch.equal(features, parser(pixels))
+    assert weights_BVV.shape == (3, 16, 16)
+    torch.testing.assert_close(weights_BVV.sum(-1), torch.ones(3, 16), rtol=0, atol=1e-6)
+    assert weights_BVV.std() > 0.02  # no uniform map, in which every mistake gives the same
+
+
+@torch.no_grad()
+def test_weights_are_those_of_timm_s_softmax():
+    pixels, parser = pixels_and_parser()
+    seen = []
+    softmax = parser.network.layers[-1].blocks[-1].attn.softmax
+    softmax.register_forward_hook(lambda module, args, output: seen.append(output))
+    _, weights_BVV = parser.parse(pixels)
+    torch.testing.assert_close(weights_BVV, seen[0].mean(1), rtol=1e-6, atol=1e-7)
+
+
+def test_a_map_has_no_gradient_is_of_the_same_pass_and_leaves_nothing_behind():
+    pixels, parser = pixels_and_parser()
+    features, weights = parser.parse(pixels)
+    assert features.requires_grad
+    assert not weights.requires_grad
+    assert not parser.network.layers[-1].blocks[-1].attn._forward_pre_hooks
+    pixels, dropping = pixels_and_parser()
+    dropping.network = SwinParser(TINY, 64, drop_path=0.9, options=parser.options).network.train()
+    maps = [dropping.parse(pixels)[1] for _ in range(2)]
+    assert not torch.equal(*maps)
+
+
+@torch.no_grad()
+def test_half_precision_computes_the_map_in_full():
+    pixels, parser = pixels_and_parser()
+    attention, seen = parser.network.layers[-1].blocks[-1].attn, []
+    attention.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        _, weights = parser.parse(pixels)
+    assert weights.dtype == torch.float32
+    assert torch.equal(weights, attention_weights(attention, seen[0].float()).mean(1))
+
+
+@torch.no_grad()
+def test_checkpointing_gives_the_same_map_and_keeps_one():
+    pixels, parser = pixels_and_parser()
+    expected = parser.parse(pixels)[1]
+    parser.network.set_grad_checkpointing(True)
+    with torch.enable_grad():
+        features, weights = parser.train().parse(pixels)
+        features.sum().backward()
+    assert torch.equal(weights, expected)

@@ -23,15 +23,17 @@ from vlp.objectives.mvm import MaskedVisualModelling
 PARTS = option_names("objective/part")
 
 
-ASKS = {"mvm": "soho"}
+ASKS = {"mvm": "soho", "mfr": "swin_vlp"}
 """Of objectives that not every model can have: a model that can."""
 
-SOHO = {**read_option("size", "tiny")["soho"], "image_size": 32, "entries": 6}
+TINY = read_option("size", "tiny")
+SOHO = {**TINY["soho"], "image_size": 32, "entries": 6}
+SWIN_VLP = {**TINY["swin_vlp"], "image_size": 16, "options": {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}}
 
 
 def tiny(name="uniter"):
     torch.manual_seed(0)
-    return build(name, feature_width=4, width=16, layers=1, feed_forward=32, heads=2, soho=SOHO)
+    return build(name, feature_width=4, width=16, layers=1, feed_forward=32, heads=2, soho=SOHO, swin_vlp=SWIN_VLP)
 
 
 def objective_and_encoder(part):
@@ -40,6 +42,8 @@ def objective_and_encoder(part):
     description = read_option("objective/part", part)
     if part == "mvm":
         description["corruption"]["probability"] = 1.0
+    if part == "mfr":
+        description["corruption"]["k"] = 2
     return instantiate(description)(encoder=encoder, num_classes=3), encoder
 
 
@@ -90,7 +94,7 @@ def test_held_out_values_over_batches_are_those_of_all_pairs_at_once(part):
     assert together == {name: pytest.approx(value, rel=1e-5) for name, value in apart.items()}
 
 
-@pytest.mark.parametrize("part", [part for part in PARTS if part != "itm"])  # matching always asks
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in ("itm", "vla")])  # these always ask
 def test_a_batch_that_asks_nothing_costs_nothing(part):
     objective, encoder = objective_and_encoder(part)
     batch = made_batch({"itm": PairMismatch(1.0), "it": objective.corruption}, encoder=encoder)
@@ -187,7 +191,7 @@ def test_mvm_is_refused_by_name_where_there_is_no_dictionary():
     assert str(error.value) == "mvm asks for entries of a visual dictionary; model uniter has none"
 
 
-@pytest.mark.parametrize("part", ["itm", "mrc_kl", "mvm"])
+@pytest.mark.parametrize("part", ["itm", "mfr", "mrc_kl", "mvm", "vla"])
 def test_a_model_without_an_image_is_refused_by_name(part):
     with pytest.raises(ValueError) as error:
         instantiate(read_option("objective/part", part))(encoder=tiny("bert"), num_classes=3)

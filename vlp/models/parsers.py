@@ -12,7 +12,7 @@ from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Axes: B batch, H and W pixels, R rows and C columns of cells, V = R * C, F feature width.
+# Axes: B batch, H and W pixels, R rows and C columns of cells, V = R * C, H heads, F feature width.
 
 
 class Parser(nn.Module, ABC):
@@ -106,7 +106,7 @@ class SwinParser(Parser):
         found: list[Tensor] = []
 
         def look(attention: Any, args: tuple[Tensor, ...], kwargs: dict[str, Tensor | None]) -> None:
-            found[:] = [attention_map(attention, args[0])]
+            found[:] = [attention_weights(attention, args[0]).mean(1)]
 
         handle = self.network.layers[-1].blocks[-1].attn.register_forward_pre_hook(look, with_kwargs=True)
         try:
@@ -131,8 +131,8 @@ class SwinParser(Parser):
 
 
 @torch.no_grad()
-def attention_map(attention: Any, window_BVF: Tensor) -> Tensor:
-    """Return the weights (B, V, V), mean over heads, that timm's ``WindowAttention`` gives to unshifted windows.
+def attention_weights(attention: Any, window_BVF: Tensor) -> Tensor:
+    """Return the weights (B, H, V, V) that timm's ``WindowAttention`` gives to unshifted windows.
 
     Computed again from its input, in float32 also under autocast: the module keeps no weights, and with fused attention
     never has any. Its rows of ``qkv`` are queries, keys, values, head by head.
@@ -143,7 +143,7 @@ def attention_map(attention: Any, window_BVF: Tensor) -> Tensor:
         both = functional.linear(window_BVF.float(), attention.qkv.weight[: 2 * size].float(), bias)
         queries, keys = both.unflatten(-1, (2, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
         scores = attention.scale * queries @ keys.mT + attention._get_rel_pos_bias().float()
-        return scores.softmax(-1).mean(1)
+        return scores.softmax(-1)
 
 
 class ConvolutionalParser(Parser):
