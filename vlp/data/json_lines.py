@@ -66,18 +66,34 @@ def parse_json(text: bytes, where: str) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"{where}: byte {error.start + 1} is not UTF-8 ({error.reason})") from error
     try:
-        value = _decoder.decode(decoded)
+        value, end = decode_at(decoded, 0, where)
+        if rest := decoded[end:].lstrip():
+            raise json.JSONDecodeError("Extra data", decoded, len(decoded) - len(rest))
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not JSON ({error.msg} at character {error.pos + 1}); expected an object") from error
+    return value
+
+
+def decode_at(text: str, at: int, where: str) -> tuple[Any, int]:
+    """Return the JSON value that begins at character ``at`` of ``text``, and where it ends.
+
+    Raises:
+        json.JSONDecodeError: if none begins there, or it is not whole.
+        ValueError: if it is one that we do not take, naming ``where`` and what was found.
+    """
+    try:
+        value, end = _decoder.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
     except RecursionError as error:
         raise ValueError(f"{where}: nested deeper than {DEEPEST} levels") from error
     except ValueError as error:  # of the hooks below
         raise ValueError(f"{where}: {error}") from error
-    if decoded.count("[") + decoded.count("{") > DEEPEST and _depth(value) > DEEPEST:
+    if text.count("[", at, end) + text.count("{", at, end) > DEEPEST and _depth(value) > DEEPEST:
         raise ValueError(f"{where}: nested deeper than {DEEPEST} levels")
-    if SURROGATE.search(decoded):
+    if SURROGATE.search(text, at, end):
         _check_unicode(value, where)
-    return value
+    return value, end
 
 
 def _depth(value: Any) -> int:

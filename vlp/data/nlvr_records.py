@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlp.configs.showing import printable, shown
+from vlp.data.fields import Fields
 from vlp.data.json_lines import read_json_lines
-from vlp.data.paths import plain_name
 
 SHAPES = ("square", "triangle", "circle")
 COLOURS = {"Black": "black", "Yellow": "yellow", "#0099ff": "blue"}
@@ -20,9 +19,6 @@ NUM_IMAGES = 6
 PANEL_SIDE = 100
 LARGEST_PANEL = 100
 """Items of a panel; the release has up to 8."""
-
-FIELDS_SHOWN = 10
-"""Names of fields in an error."""
 
 
 @dataclass(frozen=True)
@@ -85,39 +81,19 @@ def _read_record(fields: _Fields, images: Path, split: str, names: dict[Path, fr
     )
 
 
-class _Fields:
-    """Reads the fields of one JSON object, and says what is wrong with them and where."""
-
-    def __init__(self, where: str, values: dict[str, Any]) -> None:
-        self.where = where
-        self.values = values
-
-    def text(self, field: str) -> str:
-        value = self._get(field)
-        if not isinstance(value, str):
-            raise self._error(field, value, "a string")
-        return value
-
-    def name(self, field: str) -> str:
-        return plain_name(self.text(field), f"{self.where}: field {field}")
-
-    def choice(self, field: str, choices: tuple[Any, ...]) -> Any:
-        value = self._get(field)
-        # True == 1, so the types are compared too.
-        if not any(value == choice and type(value) is type(choice) for choice in choices):
-            raise self._error(field, value, " or ".join(map(repr, choices)))
-        return value
+class _Fields(Fields):
+    """Reads the fields of a record."""
 
     def place(self, field: str, size: int) -> int:
-        value = self._get(field)
+        value = self.get(field)
         if type(value) is not int or not 0 <= value <= PANEL_SIDE - size:
-            raise self._error(field, value, f"a whole number from 0 to {PANEL_SIDE - size}")
+            raise self.error(field, value, f"a whole number from 0 to {PANEL_SIDE - size}")
         return value
 
     def panels(self, field: str) -> tuple[tuple[Item, ...], ...]:
-        value = self._get(field)
+        value = self.get(field)
         if not isinstance(value, list) or len(value) != 3 or not all(isinstance(panel, list) for panel in value):
-            raise self._error(field, value, "a list of three lists")
+            raise self.error(field, value, "a list of three lists")
         if (longest := max(map(len, value))) > LARGEST_PANEL:
             raise ValueError(f"{self.where}: field {field}: found {longest} items, expected at most {LARGEST_PANEL}")
         return tuple(
@@ -127,17 +103,8 @@ class _Fields:
 
     def _item(self, value: Any, name: str) -> Item:
         if not isinstance(value, dict):
-            raise self._error(name, value, "an object")
+            raise self.error(name, value, "an object")
         fields = _Fields(f"{self.where}, {name}", value)
         size = fields.choice("size", SIZES)
         shape, colour = fields.choice("type", SHAPES), fields.choice("color", tuple(COLOURS))
         return Item(shape, colour, fields.place("x_loc", size), fields.place("y_loc", size), size)
-
-    def _get(self, field: str) -> Any:
-        if field not in self.values:
-            found = ", ".join(printable(name) for name in list(self.values)[:FIELDS_SHOWN]) or "no field"
-            raise ValueError(f"{self.where}: field {field} is missing; found {found}")
-        return self.values[field]
-
-    def _error(self, field: str, value: Any, expected: str) -> ValueError:
-        return ValueError(f"{self.where}: field {field}: found {shown(value)}, expected {expected}")
