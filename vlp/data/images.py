@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+Result = TypeVar("Result")
+
+FORMATS = ("PNG", "JPEG")
 MAX_PIXELS = 8192 * 8192
 """Pixels of an image that is decoded: 256 MiB as RGBA."""
 
@@ -22,7 +26,7 @@ UNREADABLE = (
 
 def read_rgb(
     path: Path,
-    formats: Sequence[str] = ("PNG", "JPEG"),
+    formats: Sequence[str] = FORMATS,
     size: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
@@ -42,22 +46,63 @@ def read_rgb(
             file, what was found and what was expected.
         OSError: if the file cannot be opened.
     """
-    expected = f"{size[0]} x {size[1]} pixels" if size else f"one {' or '.join(formats)} image"
     if not path.is_file():
-        raise ValueError(f"{path}: found {'a folder' if path.is_dir() else 'no file'}, expected {expected}")
+        raise ValueError(
+            f"{path}: found {'a folder' if path.is_dir() else 'no file'}, expected {_expected(formats, size)}"
+        )
     with path.open("rb") as file:
-        start = file.read(8)
-        file.seek(0)
-        try:
-            with Image.open(file, formats=list(formats)) as image:
-                found = _objection(image, size, max_pixels)
-                if not found:
-                    return _as_rgb(image)
-        except UnidentifiedImageError:
-            found = f"no {' or '.join(formats)} image (it begins with {start!r})"
-        except UNREADABLE as error:
-            found = f"no readable image ({str(error) or type(error).__name__})"
-    raise ValueError(f"{path}: found {found}, expected {expected}")
+        return decode_rgb(file, str(path), formats, size, max_pixels)
+
+
+def decode_rgb(
+    file: IO[bytes],
+    where: str,
+    formats: Sequence[str] = FORMATS,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Return the image that an open file holds as RGB; as `read_rgb`, whose errors name ``where``.
+
+    Raises:
+        ValueError: as `read_rgb`.
+    """
+    return _use(file, where, formats, size, max_pixels, _as_rgb)
+
+
+def image_size(file: IO[bytes], where: str) -> tuple[int, int]:
+    """Return the width and height that the header of an image states.
+
+    Raises:
+        ValueError: if it is no image that `decode_rgb` would begin to decode, naming ``where``.
+    """
+    return _use(file, where, FORMATS, None, MAX_PIXELS, lambda image: image.size)
+
+
+def _use(
+    file: IO[bytes],
+    where: str,
+    formats: Sequence[str],
+    size: tuple[int, int] | None,
+    max_pixels: int,
+    use: Callable[[Image.Image], Result],
+) -> Result:
+    """Return what ``use`` makes of an image of which the header has been read."""
+    start = file.read(8)
+    file.seek(0)
+    try:
+        with Image.open(file, formats=list(formats)) as image:
+            found = _objection(image, size, max_pixels)
+            if not found:
+                return use(image)
+    except UnidentifiedImageError:
+        found = f"no {' or '.join(formats)} image (it begins with {start!r})"
+    except UNREADABLE as error:
+        found = f"no readable image ({str(error) or type(error).__name__})"
+    raise ValueError(f"{where}: found {found}, expected {_expected(formats, size)}")
+
+
+def _expected(formats: Sequence[str], size: tuple[int, int] | None) -> str:
+    return f"{size[0]} x {size[1]} pixels" if size else f"one {' or '.join(formats)} image"
 
 
 def _objection(image: Image.Image, size: tuple[int, int] | None, max_pixels: int) -> str:

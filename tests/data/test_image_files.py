@@ -1,0 +1,127 @@
+"""Images by name, from folders and tar shards; what is missing or cannot be read is told once and for all."""
+
+import logging
+import os
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.photographs import jpeg, put, put_images, put_tar
+from vlp.data import image_files
+from vlp.data.image_files import ImageFiles
+
+RED, BLUE = jpeg((250, 0, 0), (8, 6)), jpeg((0, 0, 250), (5, 9))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "vlp" / "images-1"
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+def colour(image: Image.Image) -> str:
+    return ("red", "green", "blue")[int(np.asarray(image).mean((0, 1)).argmax())]
+
+
+def test_folders_go_before_shards_and_shards_are_found_in_both_places(root):
+    put(root / "train2014" / "a.jpg", RED)
+    put_tar(root / "000000.tar", {"a.jpg": BLUE, "b.jpg": BLUE, "b.txt": b"words"})
+    put_tar(root / "train2014" / "000000.tar", {"train2014/c.jpeg": BLUE})
+    files = ImageFiles(root, ["train2014/a.jpg", "train2014/b.jpg", "train2014/c.jpg", "val2014/d.jpg"])
+    assert files.missing() == [3]
+    assert [colour(files[number].read()) for number in range(3)] == ["red", "blue", "blue"]
+    assert [files[number].image_size() for number in range(3)] == [(8, 6), (5, 9), (5, 9)]
+    assert str(files[1]) == f"{root / '000000.tar'}, member train2014/b.jpg"
+
+
+def test_a_place_is_small_and_reads_in_another_process(root):
+    put_tar(root / "0.tar", {f"{number}.jpg": BLUE for number in range(200)})
+    place = ImageFiles(root, [f"x/{number}.jpg" for number in range(200)])[150]
+    sent = pickle.dumps(place)
+    assert len(sent) < 500
+    assert colour(pickle.loads(sent).read()) == "blue"
+
+
+def test_an_image_in_two_shards_is_named(root):
+    for name in ("0.tar", "1.tar"):
+        put_tar(root / name, {"a.jpg": BLUE, "other.jpg": RED})
+    with pytest.raises(ValueError) as error:
+        ImageFiles(root, ["x/a.jpg"])
+    assert str(error.value) == f"{root / '1.tar'}: found a, which {root / '0.tar'} has; expected each image once"
+
+
+def test_a_folder_of_an_image_is_no_image(root):
+    (root / "x" / "a.jpg").mkdir(parents=True)
+    with pytest.raises(ValueError) as error:
+        ImageFiles(root, ["x/a.jpg"])[0].image_size()
+    assert str(error.value) == f"{root / 'x' / 'a.jpg'}: found no file, expected an image"
+
+
+def test_images_that_cannot_be_read_are_named(root):
+    put(root / "x" / "a.jpg", RED)
+    put(root / "x" / "b.jpg", RED[: len(RED) // 2])
+    put_tar(root / "0.tar", {"c.jpg": b"no image", "d.jpg": BLUE})
+    found = ImageFiles(root, [f"x/{name}.jpg" for name in "abcde"]).unreadable()
+    assert list(found) == [1, 2]
+    assert found[1].startswith(f"{root / 'x' / 'b.jpg'}: found no readable image (")
+    assert found[2] == (
+        f"{root / '0.tar'}, member x/c.jpg: found no PNG or JPEG image (it begins with b'no image'), "
+        "expected one PNG or JPEG image"
+    )
+
+
+def test_an_image_is_decoded_once_until_its_file_changes(root, monkeypatch):
+    names = [f"x/{number}.jpg" for number in range(5)]
+    put_images(root, names)
+    decoded = []
+    real = image_files._problem
+    monkeypatch.setattr(image_files, "_problem", lambda place: decoded.append(place.name) or real(place))
+    assert ImageFiles(root, names).unreadable() == {}
+    assert sorted(decoded) == names
+    put(root / "x" / "3.jpg", b"broken")
+    os.utime(root / "x" / "3.jpg", ns=(1, 1))
+    assert list(ImageFiles(root, names).unreadable()) == list(ImageFiles(root, names).unreadable()) == [3]
+    assert sorted(decoded) == sorted([*names, "x/3.jpg"])
+
+
+def test_a_check_that_was_killed_goes_on_where_it_was(root, monkeypatch, cache):
+    names = [f"x/{number}.jpg" for number in range(6)]
+    put_images(root, names)
+    put(root / "x" / "1.jpg", b"broken")
+    monkeypatch.setattr(image_files, "CHECKED_AT_ONCE", 2)
+    real, decoded = image_files._problem, []
+
+    def dying(place):
+        if place.name == "x/4.jpg":
+            raise KeyboardInterrupt
+        return real(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "_problem", dying)
+        with pytest.raises(KeyboardInterrupt):
+            ImageFiles(root, names).unreadable()
+    (record,) = cache.glob("*.jsonl")
+    with record.open("a") as file:
+        file.write('\n["x/4.jpg|half a li')  # as a kill leaves it
+    monkeypatch.setattr(image_files, "_problem", lambda place: decoded.append(place.name) or real(place))
+    assert list(ImageFiles(root, names).unreadable()) == [1]
+    assert sorted(decoded) == ["x/4.jpg", "x/5.jpg"]
+    decoded.clear()
+    assert list(ImageFiles(root, names).unreadable()) == [1]
+    assert decoded == []
+
+
+def test_a_check_says_how_far_it_is(root, caplog, monkeypatch):
+    names = [f"x/{number}.jpg" for number in range(3)]
+    put_images(root, names)
+    monkeypatch.setattr(image_files, "CHECKED_AT_ONCE", 2)
+    with caplog.at_level(logging.INFO):
+        ImageFiles(root, names).unreadable()
+    assert caplog.messages == [f"checking image {number} of 3 in {root}" for number in (1, 3)]
