@@ -15,7 +15,7 @@ CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = {
     "cache": "disk off",
     "callbacks": "default none",
-    "dataset": "nlvr scenes",
+    "dataset": "coco coco_vg nlvr scenes visual_genome",
     "debug": "one_batch one_percent overfit profiler",
     "experiment": "scenes",
     "experiment/value": "table3",
@@ -32,10 +32,10 @@ OPTIONS = {
         "scenes_visualbert_ctrl scenes_vl_bert scenes_vl_bert_ctrl soho swin_vlp uniter uniter_ctrl vilbert "
         "vilbert_ctrl vilt visualbert visualbert_ctrl vl_bert vl_bert_ctrl"
     ),
-    "objective/part": "itm mlm mrc_kl mvm",
+    "objective/part": "itm mfr mlm mrc_kl mvm vla",
     "optimizer": "adamw prober",
     "paths": "default",
-    "probe": "nmi pretraining vcc vcd vrc vri",
+    "probe": "imf nmi pretraining vcc vcd vrc vri",
     "prober": "attention embedding visual_features",
     "prober/fitting": "default",
     "size": "base small tiny",
