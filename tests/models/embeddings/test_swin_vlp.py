@@ -24,10 +24,8 @@ def sharing(batch, image_of=(2, 0, 2, 1, 1)):
 def test_the_hidden_are_the_pivot_and_those_it_attends_to_most():
     generator = torch.Generator().manual_seed(0)
     attention = torch.rand(50, 36, 36, generator=generator).softmax(-1)
-    batch = batch_for(small_encoder("swin_vlp"))
     pivots = torch.rand(50, generator=generator)
-    given, real = replace(batch, pivots=pivots, num_hidden=7), torch.ones(50, 36, dtype=torch.bool)
-    hidden = strongest(attention, real, given)
+    hidden = strongest(attention, torch.ones(50, 36, dtype=torch.bool), pivots, 7)
     assert hidden.sum(1).tolist() == [7] * 50
     for row in range(50):
         pivot = int(pivots[row] * 36)
@@ -36,30 +34,24 @@ def test_the_hidden_are_the_pivot_and_those_it_attends_to_most():
 
 
 def test_known_maps_hide_known_cells():
-    batch = replace(batch_for(small_encoder("swin_vlp")), pivots=torch.tensor([0.4, 0.9]), num_hidden=3)
     blocks = torch.block_diag(torch.full((3, 3), 1 / 3), torch.full((3, 3), 1 / 3))  # cells 0-2 and cells 3-5
     elsewhere = torch.zeros(6, 6).index_fill_(1, torch.tensor([1]), 1.0)  # nobody attends to himself
     elsewhere[:, 4] = 0.5
-    hidden = strongest(torch.stack([blocks, elsewhere]), torch.ones(2, 6, dtype=torch.bool), batch)
+    maps, real = torch.stack([blocks, elsewhere]), torch.ones(2, 6, dtype=torch.bool)
+    hidden = strongest(maps, real, torch.tensor([0.4, 0.9]), 3)
     assert [row.nonzero().flatten().tolist() for row in hidden] == [[0, 1, 2], [1, 4, 5]]
 
 
 def test_padding_is_never_hidden_and_nan_hides_nothing():
-    batch = replace(batch_for(small_encoder("swin_vlp")), pivots=torch.tensor([0.9, torch.nan]), num_hidden=2)
     real = torch.tensor([[True, True, True, False], [True] * 4])
     towards_padding = torch.tensor([0.1, 0.2, 0.0, 0.7]).expand(2, 4, 4)
-    assert strongest(towards_padding, real, batch).tolist() == [[False, True, True, False], [False] * 4]
+    hidden = strongest(towards_padding, real, torch.tensor([0.9, torch.nan]), 2)
+    assert hidden.tolist() == [[False, True, True, False], [False] * 4]
 
 
 def test_a_pair_picks_from_the_map_of_its_own_image():
-    batch = replace(
-        batch_for(small_encoder("swin_vlp")),
-        pivots=torch.tensor([0.0, 0.0, 0.0]),
-        num_hidden=2,
-        image_of=torch.tensor([1, 0, 1]),
-    )
     attention = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.1, 0.9]])[:, None].expand(-1, 3, -1)
-    hidden = strongest(attention, torch.ones(3, 3, dtype=torch.bool), batch)
+    hidden = strongest(attention, torch.ones(3, 3, dtype=torch.bool), torch.zeros(3), 2, torch.tensor([1, 0, 1]))
     assert hidden.tolist() == [[True, False, True], [True, True, False], [True, False, True]]
 
 
@@ -85,7 +77,6 @@ def test_a_hidden_cell_is_not_seen_and_its_feature_is_told():
     drawn = encoder.embeddings(replace(given, masked_regions=random))
     assert torch.equal(drawn.hidden, random)
     assert torch.equal((drawn.vision == shown.vision).all(-1), ~random)
-    assert torch.equal(encoder.embeddings.attended_cells(hiding(given)), hidden.hidden)
 
 
 @torch.no_grad()

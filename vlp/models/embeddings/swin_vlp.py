@@ -68,17 +68,6 @@ class SwinVlpEmbeddings(ParsedEmbeddings):
         text = self.text(batch.input_ids, batch.token_types)
         return Embedded(text, batch.text_mask, vision, mask_BV, hidden_BV, targets)
 
-    def attended_cells(self, batch: Batch) -> Tensor:
-        """Return the cells (B, V) bool that ``batch`` hides by its pivots.
-
-        Raises:
-            ValueError: if it has no pivots, or the parser no attention.
-        """
-        _, hidden_BV = self._parsed(batch, self.cells(batch))
-        if hidden_BV is None:
-            raise ValueError("the batch has no pivots and no masked_regions, so that it hides nothing")
-        return hidden_BV
-
     @property
     def _vector(self) -> Tensor:
         if self.masked_cell is None:
@@ -96,30 +85,33 @@ class SwinVlpEmbeddings(ParsedEmbeddings):
         assert batch.pixels is not None
         features_IRCF, attention_IVV = self.parser.parse(batch.pixels)
         mask_BV = of_pairs(mask_IRC.flatten(1), batch)
-        return features_IRCF.flatten(1, 2), strongest(attention_IVV, mask_BV, batch)
+        hidden_BV = strongest(attention_IVV, mask_BV, batch.pivots, batch.num_hidden, batch.image_of)
+        return features_IRCF.flatten(1, 2), hidden_BV
 
 
-def strongest(attention_IVV: Tensor, mask_BV: Tensor, batch: Batch) -> Tensor:
-    """Return (B, V) bool: of each pair its pivot and the real cells it attends to most, ``num_hidden`` in all.
+def strongest(
+    attention_IVV: Tensor, mask_BV: Tensor, pivots_B: Tensor, count: int | None, image_of_B: Tensor | None = None
+) -> Tensor:
+    """Return (B, V) bool: of each pair its pivot and the real cells it attends to most, ``count`` in all.
 
     A cell's own weight has no say, as in ``(I + W) / 2``, where it is never below another's. NaN hides nothing.
 
     Args:
         attention_IVV: weights of each image's cells; rows are those that attend.
         mask_BV: true at real cells.
-        batch: its pivots, ``num_hidden`` and ``image_of``.
+        pivots_B: in [0, 1), see `Batch.pivots`.
+        count: `Batch.num_hidden`.
+        image_of_B: which map each pair has; None for its own, in order.
 
     Raises:
-        ValueError: if there are pivots and no ``num_hidden``, or fewer cells than that.
+        ValueError: if ``count`` is None or there are fewer cells.
     """
-    if batch.pivots is None or batch.num_hidden is None or batch.num_hidden > mask_BV.shape[1]:
-        raise ValueError(
-            f"num_hidden={batch.num_hidden}: expected how many of {mask_BV.shape[1]} cells go with a pivot"
-        )
-    pivot_B = pivot_cells(mask_BV, batch.pivots)
-    image_B = torch.arange(len(pivot_B), device=pivot_B.device) if batch.image_of is None else batch.image_of
+    if count is None or count > mask_BV.shape[1]:
+        raise ValueError(f"num_hidden={count}: expected how many of {mask_BV.shape[1]} cells go with a pivot")
+    pivot_B = pivot_cells(mask_BV, pivots_B)
+    image_B = torch.arange(len(pivot_B), device=pivot_B.device) if image_of_B is None else image_of_B
     weight_BV = attention_IVV[image_B, pivot_B].masked_fill(~mask_BV, -torch.inf)
     weight_BV = weight_BV.scatter(1, pivot_B[:, None], torch.inf)
-    chosen_BK = weight_BV.topk(batch.num_hidden, dim=1).indices
+    chosen_BK = weight_BV.topk(count, dim=1).indices
     hidden_BV = torch.zeros_like(mask_BV).scatter(1, chosen_BK, True) & mask_BV
-    return hidden_BV & ~batch.pivots.isnan()[:, None]
+    return hidden_BV & ~pivots_B.isnan()[:, None]
