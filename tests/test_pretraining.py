@@ -86,6 +86,15 @@ def test_going_on_in_a_run_keeps_the_metrics_up_to_the_checkpoint(tmp_path, refe
     ][2:]
 
 
+def test_a_run_begins_with_the_weights_it_is_given_and_not_again_when_it_is_resumed(reference, tmp_path):
+    given = f"initial_weights={{encoder:{reference}/checkpoints/last.ckpt}}"
+    whole = train(config(given, "checkpoint.every_n_steps=2", "checkpoint.keep=3"), tmp_path)
+    last, first = metrics(reference)[-1], metrics(tmp_path)[0]
+    assert first["val/nmi_layer_1"] == last["val/nmi_layer_1"] != metrics(reference)[0]["val/nmi_layer_1"]
+    resumed = train(config(given, f"ckpt_path={tmp_path}/checkpoints/step-0000002.ckpt"), tmp_path / "resumed")
+    assert same(weights(resumed), weights(whole))
+
+
 def test_metrics_hold_every_loss_unweighted_beside_its_baseline(reference):
     rows = metrics(reference)
     assert set(rows[0]) >= {

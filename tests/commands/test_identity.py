@@ -148,3 +148,16 @@ def test_a_folder_is_its_files_with_their_names(tmp_path: Path):
         (tmp_path / folder / name).write_text("x")
     assert path_digest(tmp_path / "a") == path_digest(tmp_path / "b")
     assert path_digest(tmp_path / "a") != path_digest(tmp_path / "c")
+
+
+def test_initial_weights_count_by_their_content_and_those_of_a_hub_by_their_name(tmp_path: Path):
+    first, again, other = (tmp_path / name for name in ("first.pt", "again.pt", "other.pt"))
+    first.write_bytes(b"weights")
+    again.write_bytes(b"weights")
+    other.write_bytes(b"others")
+
+    def found(source: Path | str | None) -> str:
+        return content_hash({**CONFIG, "entry": "train", "initial_weights": {"encoder": source and str(source)}})
+
+    assert found(first) == found(again)
+    assert len({found(source) for source in (first, other, "hf:google-bert/bert-base-uncased", "hf:a/b", None)}) == 5

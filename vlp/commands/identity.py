@@ -51,6 +51,8 @@ def content_hash(config: Mapping[str, Any], weights: str = "") -> str:
         key: (config.get("run") or {}).get(key) for key in ("probe", "prober")
     }  # they stand in the results
     tree["dataset"], data = dataset_content(config.get("dataset") or {})
+    if initial := config.get("initial_weights"):
+        tree["initial_weights"] = {part: weights_content(source) for part, source in initial.items() if source}
     if tokenizer := tokenizer_content(config.get("tokenizer")):
         tree["tokenizer"] = tokenizer
     return digest({"config": tree, "weights": weights, "data": data})
@@ -81,6 +83,12 @@ def tokenizer_content(source: Any) -> str:
     if not isinstance(source, str) or not Path(source).exists():
         return ""
     return path_digest(source) if Path(source).is_file() else _data_digest(source, ["**/*"])
+
+
+def weights_content(source: str) -> str:
+    """Return the digest of a file or folder of weights; a name on a hub stands for itself."""
+    path = Path(source).expanduser()
+    return path_digest(path) if path.exists() else source
 
 
 def _data_digest(root: str | None, patterns: list[str]) -> str:

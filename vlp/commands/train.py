@@ -23,6 +23,7 @@ from vlp.data.loading import PretrainingData
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.durable import stopping
 from vlp.models import VLEncoder, build_from_config
+from vlp.models.checkpoints.initial import load_initial_weights
 from vlp.monitoring import LossCurves
 from vlp.optimisation import Milestones
 from vlp.pretraining import Bundle, PretrainingModule
@@ -47,6 +48,8 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
     tokenizer = open_tokenizer(config["tokenizer"])
     encoder = build_from_config(config["model"], train_set.feature_width, tokenizer.vocab_size)
     require_image(train_set, encoder)
+    if start.checkpoint is None:
+        load_initial_weights(encoder, config["initial_weights"] or {})
     module = PretrainingModule(
         encoder,
         Bundle.from_config(config["objective"]),

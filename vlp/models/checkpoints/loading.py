@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vlp.configs import option_names, read_option
+from vlp.configs import did_you_mean, option_names, read_option
 from vlp.models.checkpoints import huggingface, lxmert, parsers, uniter, vilt, visualbert, vlp, volta
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
@@ -88,8 +88,11 @@ def load_weights(model: VLEncoder, path: str | Path, strict: bool = True, part: 
 def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, part: str = "") -> LoadReport:
     """Load what has been read of a file; as `load_weights`."""
     conversion = convert(contents)
-    _check_part(conversion, part, contents.path)
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
+    if not own:
+        known = {".".join(name.split(".")[:depth]) for name in model.state_dict() for depth in (1, 2)}
+        raise ValueError(f"model {model.name!r} has no part {part!r}{did_you_mean(part, sorted(known))}")
+    _check_part(conversion, part, contents.path)
     resize = conversion.resize or (lambda name, tensor, shape: tensor)
     fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
     _check_shapes(model, own, fitting, contents.path)
