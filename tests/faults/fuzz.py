@@ -1,4 +1,4 @@
-"""Inputs that nobody thought of: real ones with random damage, and random ones, 2,000 in all.
+"""Inputs that nobody thought of: real ones with random damage, and random ones, 3,000 in all.
 
 Of each there may come a result that is as it should be, or an error of ours that names the file or record; never
 another error, a hang, or more memory than a bound.
@@ -17,6 +17,7 @@ import hypothesis
 import torch
 from hypothesis import strategies as st
 
+from tests.data.photographs import jpeg, karpathy_record, put_genome, put_tar
 from tests.data.test_nlvr import record
 from tests.data.test_nlvr import write as write_nlvr
 from tests.data.worlds import HandMade
@@ -26,13 +27,18 @@ from tests.faults.refusing import Answer, ask, bounded_memory, verdict
 from tests.models.examples import small_encoder
 from vlp.configs import check_targets, instantiate, resolve
 from vlp.configs.options import read_yaml
+from vlp.data.caption_table import CaptionTable, TableWriter
+from vlp.data.coco import _read_karpathy
 from vlp.data.collate import collate_probe
 from vlp.data.images import read_rgb
+from vlp.data.json_entries import read_entries
 from vlp.data.json_lines import read_json_lines
 from vlp.data.nlvr import NLVRDataset
 from vlp.data.paths import plain_name
 from vlp.data.sample import Regions, Sample
+from vlp.data.tar_shards import image_key, members, read_member
 from vlp.data.tokenisation import open_tokenizer
+from vlp.data.visual_genome import _read
 from vlp.models import load_weights
 from vlp.models.checkpoints.records import checked_record
 
@@ -144,6 +150,64 @@ def _records(folder: Path) -> tuple[st.SearchStrategy[Any], Trial]:
 
     names = (str(root), "sample dev-")
     return lines, lambda line: _of_file(root / "dev" / "dev.json", line, read, names)
+
+
+def _documents(folder: Path) -> tuple[st.SearchStrategy[Any], Trial]:
+    whole = {"info": {"year": 2014}, "images": [{"id": 1}, {"id": [2]}], "annotations": [{"id": 3}]}
+    documents = st.one_of(changed(whole).map(_dumped), damaged(_dumped(whole)), st.binary())
+    keys = st.sampled_from((("",), ("images",), ("images", "annotations")))
+
+    def read(drawn: tuple[bytes, tuple[str, ...]]) -> Answer:
+        return _of_file(folder / "file.json", drawn[0], lambda file: list(read_entries(file, drawn[1])))
+
+    return st.tuples(documents, keys), read
+
+
+def _photographs(folder: Path) -> tuple[st.SearchStrategy[Any], Trial]:
+    karpathy = {"images": [karpathy_record(number, "train", ["A dog.", "One."]) for number in (1, 2)]}
+    genome = put_genome(folder / "vg", {1: ["a dog", "one"], 2: ["two"]})
+    images, regions = ((genome / name).read_bytes() for name in ("image_data.json", "region_descriptions.json"))
+    drawn = st.one_of(
+        st.tuples(st.just("dataset_coco.json"), changed(karpathy).map(_dumped)),
+        st.tuples(st.just("image_data.json"), changed({"": json.loads(images)}).map(lambda tree: _dumped(tree[""]))),
+        st.tuples(
+            st.just("region_descriptions.json"), changed({"": json.loads(regions)}).map(lambda tree: _dumped(tree[""]))
+        ),
+    )
+
+    def read(name: str, file: Path) -> object:
+        writer = TableWriter()
+        if name == "dataset_coco.json":
+            _read_karpathy(file, writer)
+        else:
+            files = {name: genome / name for name in ("image_data.json", "region_descriptions.json")}
+            _read(*(files | {name: file}).values(), writer)
+        return _checked_table(writer.table())
+
+    return drawn, lambda drawn: _of_file(folder / drawn[0], drawn[1], partial(read, drawn[0]))
+
+
+def _checked_table(table: CaptionTable) -> CaptionTable:
+    assert len(table.owners) == len(table.captions) == len(table.caption_ids)
+    assert len(table.image_ids) == len(table.files) == len(set(table.image_ids.tolist()))
+    assert all(0 <= owner < len(table.files) for owner in table.owners.tolist())
+    for number in range(len(table.files)):
+        folder, name = table.files[number].split("/")
+        assert not {folder, name} & {"", ".", ".."}
+    return table
+
+
+def _archives(folder: Path) -> tuple[st.SearchStrategy[Any], Trial]:
+    content = {"1.jpg": jpeg(), "1.json": b"{}", "a" * 120 + "/2.png": b"x" * 600}
+    whole = [put_tar(folder / f"{form}.tar", content, form).read_bytes() for form in (1, 2)]
+    damage = st.sampled_from(whole).flatmap(lambda archive: damaged(archive[:8192]))
+
+    def read(file: Path) -> object:
+        found = [member for member in members(file) if image_key(member.name)]
+        assert all(len(read_member(file, offset, size)) == size for _, offset, size in found)
+        return len(found)
+
+    return damage, lambda content: _of_file(folder / "a.tar", content, read)
 
 
 def _images(folder: Path) -> tuple[st.SearchStrategy[Any], Trial]:
@@ -312,7 +376,10 @@ def _of_file(file: Path, content: bytes, read: Callable[[Path], object], names: 
 
 FAMILIES: dict[str, tuple[Callable[[Path], tuple[st.SearchStrategy[Any], Trial]], int]] = {
     "JSON lines": (_lines, 350),
+    "long JSON lists": (_documents, 300),
     "records of NLVR": (_records, 250),
+    "records of photographs": (_photographs, 250),
+    "bytes of tar files": (_archives, 300),
     "bytes of PNG images": (_images, 300),
     "bytes of checkpoints": (_checkpoints, 400),
     "records of checkpoints": (_records_of_checkpoints, 150),
@@ -325,7 +392,7 @@ FAMILIES: dict[str, tuple[Callable[[Path], tuple[st.SearchStrategy[Any], Trial]]
 
 
 def cases(seed: int, count: int | None = None) -> list[Case]:
-    """Return one case a family; all of them try 2,300 inputs."""
+    """Return one case a family; all of them try 3,150 inputs."""
     return [Case("fuzz", name, partial(fuzz, name, seed)) for name in FAMILIES][:count]
 
 

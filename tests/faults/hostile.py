@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tarfile
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from PIL import Image
 
+from tests.data.photographs import jpeg, karpathy_record, put, put_genome, put_karpathy
 from tests.data.test_nlvr import record
 from tests.data.test_nlvr import write as write_nlvr
 from tests.data.worlds import HandMade
@@ -26,6 +29,7 @@ from tests.faults.refusing import ask, bounded_memory, verdict
 from tests.models.examples import small_encoder
 from vlp.configs import instantiate, resolve
 from vlp.configs.options import read_yaml
+from vlp.data import open_dataset
 from vlp.data.collate import collate_probe
 from vlp.data.images import read_rgb
 from vlp.data.nlvr import NLVRDataset
@@ -78,6 +82,12 @@ def _refused() -> Iterator[tuple[str, Use, tuple[str, ...]]]:
         yield f"image: {name}", partial(_read_image, content), ()
     for name, line in LINES.items():
         yield f"JSON lines: {name}", partial(_read_lines, line), ()
+    for name, content in DOCUMENTS.items():
+        yield f"JSON document: {name}", partial(_read_document, content), ()
+    for name, entry in PHOTOGRAPHS.items():
+        yield f"record of an image: {name}", partial(_read_photograph, entry), ()
+    for name, content in ARCHIVES.items():
+        yield f"tar shard: {name}", partial(_read_archive, content), ()
     for name, caption in CAPTIONS.items():
         yield f"caption: {name}", partial(_cut_caption, caption), ("sample hostile",)
     for name, values in REGIONS.items():
@@ -321,6 +331,89 @@ LINES: dict[str, bytes] = {
     "an identifier of 10^5 letters": _line(identifier="x" * 10**5),
     "an identifier with a terminal's escapes": _line(identifier="\x1b[2J\x1b]0;title\x07"),
     "a label with a line break": _line(label="true\nerror: none"),
+}
+
+# Long JSON documents and the images they name
+
+
+def _open(name: str, root: Path) -> object:
+    """Open a dataset and read its images, remembering nothing outside of the folder."""
+    with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(root / "cache")):
+        return [sample.image() for sample in open_dataset(name, root=root, split="all")]
+
+
+def _read_document(content: bytes, folder: Path) -> object:
+    put_genome(folder, {1: ["a dog"]})
+    put(folder / "region_descriptions.json", content)
+    return _open("visual_genome", folder)
+
+
+def _read_photograph(changes: dict[str, Any], folder: Path) -> object:
+    put_karpathy(folder, [karpathy_record(1, "train", ["A dog."])])
+    put(folder / "dataset_coco.json", {"images": [karpathy_record(1, "train", ["A dog."]) | changes]})
+    return _open("coco", folder)
+
+
+DOCUMENTS: dict[str, bytes] = {
+    "lists within lists": b"[" * 10**7,
+    "lists within a list that is not read": b'{"other": [' + b"[" * 10**7,
+    "an object": b'{"id": 1}',
+    "an entry of 64 MB": b'[{"id": "' + b"x" * 64 * 1024**2 + b'"}]',
+    "blanks without end": b"[" + b" " * 10**7,
+    "a number of 10^7 digits": b'[{"id": ' + b"9" * 10**7 + b"}]",
+    "a compressed file": zlib.compress(bytes(10**6)),
+    "the end in the middle": b'[{"id": 1, "regions": [{"region_id"',
+    "an image that is not known": b'[{"id": 7, "regions": [{"region_id": 1, "phrase": "a"}]}]',
+    "a phrase with a terminal's escapes for an id": b'[{"id": "\u001b[2J", "regions": []}]',
+}
+PHOTOGRAPHS: dict[str, dict[str, Any]] = {
+    "a folder that leads elsewhere": {"filepath": ".."},
+    "an absolute folder": {"filepath": "/etc", "filename": "passwd"},
+    "a file that leads elsewhere": {"filename": "../../etc/passwd"},
+    "a file with a zero byte": {"filename": "a\0b.jpg"},
+    "a file that is a folder": {"filename": "..", "filepath": "train2014"},
+    "a file of 10^5 letters": {"filename": "x" * 10**5},
+    "an id above 64 bits": {"cocoid": 10**30},
+}
+
+# Tar shards
+
+
+def _read_archive(content: bytes, folder: Path) -> object:
+    put_genome(folder, {1: ["a dog"]})
+    (folder / "VG_100K" / "1.jpg").unlink()
+    put(folder / "000000.tar", content)
+    return _open("visual_genome", folder)
+
+
+def _member(content: bytes = b"", name: str = "1.jpg", **changes: Any) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for key, value in changes.items():
+        setattr(info, key, value)
+    return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def _signed(block: bytes) -> bytes:
+    """Return a header whose checksum is right."""
+    plain = block[:148] + b" " * 8 + block[156:]
+    return plain[:148] + b"%06o\0 " % sum(plain) + plain[156:]
+
+
+ARCHIVES: dict[str, bytes] = {
+    "no tar file": b"no tar file" * 1000,
+    "a negative size": _signed(_member()[:124] + b"\xff" * 12 + _member()[136:512]) + bytes(1024),
+    "a size of 2^88": _signed(_member()[:124] + b"\x80" + b"\xff" * 11 + _member()[136:512]) + bytes(1024),
+    "a member longer than the file": _member(size=8**10),
+    "a sparse file of 10^9 bytes": _member(type=tarfile.GNUTYPE_SPARSE, size=8**10),
+    "a name of 64 MB": _member(bytes(64 * 1024**2), type=tarfile.GNUTYPE_LONGNAME),
+    "a header of 64 MB": _member(bytes(64 * 1024**2), type=tarfile.XHDTYPE),
+    "an image of 65 MB": _member(jpeg() + bytes(65 * 1024**2)),
+    "a header of 10^9 pixels": _member(forging.png(31_623, 31_623)),
+    "a link to a file of the system": _member(name="1.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "a device": _member(name="1.jpg", type=tarfile.CHRTYPE),
+    "an image twice": _member(jpeg()) + _member(jpeg(), name="../1.jpg"),
+    "the end in the middle of an image": _member(jpeg())[:700],
 }
 
 # Captions
