@@ -15,6 +15,7 @@ CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = {
     "cache": "disk off",
     "callbacks": "default none",
+    "combination": "swin_vlp_tiny_scenes",
     "dataset": "coco coco_vg nlvr scenes visual_genome",
     "debug": "one_batch one_percent overfit profiler",
     "experiment": "scenes",

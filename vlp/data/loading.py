@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from vlp.data.pixels import PixelInput
 from vlp.data.sample import Sample
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.durable.stopping import ignore_signals
+
+log = logging.getLogger(__name__)
 
 BatchT = TypeVar("BatchT")
 
@@ -123,7 +126,11 @@ class PretrainingData(pl.LightningDataModule):
         Raises:
             ValueError: if there are fewer pairs than one batch a process needs.
         """
-        self._training_order()
+        order = self._training_order()
+        if stage == "fit":
+            texts, steps = self.train_pairs.pairs_a_place, order.batches_a_step * order.world_size
+            number = self.batch_size * steps
+            log.info("a step of the optimiser is for %d images, %d texts each: %d pairs", number, texts, number * texts)
 
     def train_dataloader(self) -> DataLoader[PretrainingBatch]:
         """Return the training batches from the current position on."""
