@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.data.photographs import (
@@ -20,6 +21,10 @@ from tests.data.photographs import (
 )
 from vlp.data import open_dataset
 from vlp.data.dataset import hashed_split
+from vlp.data.loading import PretrainingData
+from vlp.data.masking import TextMasking
+from vlp.data.pixels import PixelInput
+from vlp.data.tokenisation import open_tokenizer
 
 HOW = "; dataset.on_error=skip leaves such records out and lists them"
 CAPTIONS = {9: ["A dog. ", "A\ndog runs."], 25: ["Two giraffes."], 30: ["A vase."]}
@@ -176,6 +181,25 @@ def test_an_image_that_cannot_be_read_stops_when_it_is_read_or_is_left_out_from_
     with pytest.raises(ValueError) as error:
         opened(root)[2]
     assert str(error.value).startswith(f"{bad}: found no PNG or JPEG image (it begins with b'no image')")
+
+
+def test_workers_read_shards_and_change_no_number(root):
+    captions = {number: [f"a dog {number}", "two cats"] for number in range(8)}
+    put_captions(root, "train2014", captions, with_images=False)
+    images = {coco_name(number, "train2014"): jpeg((30 * number, 200, 90), (20 + number, 30)) for number in captions}
+    put_tar(root / "000000.tar", images | {coco_name(3, "train2014"): b"no image"})
+    dataset = opened(root, "all", on_error="skip")
+    assert len(dataset) == 14
+
+    def batches(num_workers):
+        masking = {"mlm": TextMasking(0.3)}
+        tokenizer, pixels = open_tokenizer(), PixelInput(16, None, 4)
+        data = PretrainingData(dataset, dataset, tokenizer, masking, {}, 4, num_workers, pixel_input=pixels)
+        return [batch.inputs for batch in data.train_dataloader()]
+
+    for alone, shared in zip(batches(0), batches(2), strict=True):
+        assert torch.equal(alone.input_ids, shared.input_ids)
+        assert torch.equal(alone.pixels, shared.pixels)
 
 
 def test_nothing_left_is_an_error(root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from vlp.data.strings import Strings, StringsWriter
 from vlp.durable.memory import remembered_arrays
+
+logger = logging.getLogger(__name__)
 
 # Axes: I images, N captions.
 
@@ -55,6 +58,7 @@ def remembered_table(kind: str, files: Sequence[Path], read: Callable[[TableWrit
     """
 
     def arrays() -> dict[str, NDArray[Any]]:
+        logger.info("reading %s, once until that changes", " and ".join(map(str, files)))
         writer = TableWriter()
         read(writer)
         return _flat(writer.table())
