@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from vlp.commands.train import train
-from vlp.configs import option_names
+from vlp.configs import option_names, read_option
 from vlp.pretraining import Bundle
 
 TINY = [
@@ -141,6 +141,14 @@ def test_a_run_of_pixels_and_a_dictionary_that_was_resumed_ends_where_an_uninter
 def test_every_model_trains_on_scenes(model, tmp_path):
     last = train(config(f"model={model}", "trainer.max_steps=2"), tmp_path)
     assert torch.load(last, weights_only=True)["vlp"]["model"]["name"] == model
+
+
+@pytest.mark.parametrize("parser", [name for name in option_names("visual_parser") if name != "swin"])
+def test_every_visual_parser_trains_on_scenes(parser, tmp_path):
+    random = "objective.parts.mfr.module.corruption.masking=random"
+    last = train(config("model=swin_vlp", f"visual_parser={parser}", random, "trainer.max_steps=2"), tmp_path)
+    record = torch.load(last, weights_only=True)["vlp"]
+    assert record["model"]["embeddings"]["parser"]["_target_"] == read_option("visual_parser", parser)["_target_"]
 
 
 def test_a_checkpoint_says_what_it_takes_to_build_its_model(reference):

@@ -20,6 +20,7 @@ OPTIONS = {
     "debug": "one_batch one_percent overfit profiler",
     "experiment": "scenes",
     "experiment/value": "table3",
+    "experiment/visual_parsing": "pretrain pretrain_224",
     "hydra/help": "probe train",
     "hydra/sweeper": "vlp",
     "logger": "csv tensorboard wandb",
