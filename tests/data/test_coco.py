@@ -208,7 +208,9 @@ def test_nothing_left_is_an_error(root):
         file.write_bytes(b"no image")
     with pytest.raises(ValueError) as error:
         opened(root, "val", on_error="skip")
-    assert str(error.value) == f"dataset coco: split val of {root} holds no sample"
+    assert str(error.value) == (
+        f"dataset coco: split val of {root} holds no sample; images on record: train 3, val 1, test 1"
+    )
 
 
 def test_an_unknown_rule_is_refused(root):

@@ -63,7 +63,9 @@ class CaptionedImages(VLDataset):
         order = np.argsort(table.owners, kind="stable")
         self._captions = order[self._numbers[table.owners[order]] >= 0]
         if not len(self._captions):
-            raise ValueError(f"dataset {name}: split {split} of {root} holds no sample")
+            counts = np.bincount(parts, minlength=len(PARTS)).tolist()
+            found = ", ".join(f"{part} {count}" for part, count in zip(PARTS, counts, strict=True) if count) or "none"
+            raise ValueError(f"dataset {name}: split {split} of {root} holds no sample; images on record: {found}")
 
     def __len__(self) -> int:
         return len(self._captions)
