@@ -32,7 +32,7 @@ class Case:
     The same seed gives the same cases; with a ``count``, as many at most, of as many kinds as that allows.
 
     Args:
-        group: the name of its module: kills, signals, storage, sweeps, trained, ranks, hostile or fuzz.
+        group: the name of its module: kills, signals, storage, sweeps, trained, nlvr, ranks, hostile or fuzz.
         name: what is done, in words; unique within its group.
         run: does it, in the empty folder it is given and within minutes. It is called in a process that is forked for
             it and that ends, with all it has started, when it returns.

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -33,6 +33,9 @@ class Subject(ABC):
     overrides: Sequence[str] = ()
     is_forked: bool = True
 
+    smallest: ClassVar[Sequence[str]] = SMALLEST
+    """Overrides for the smallest size, before all others."""
+
     @property
     @abstractmethod
     def command(self) -> tuple[str, ...]:
@@ -53,7 +56,7 @@ class Subject(ABC):
     def start(self, folder: Path, log: Path, watch: Watch) -> Child:
         """Start the command."""
         entry, *overrides = self.command
-        overrides = [*SMALLEST, f"hydra.run.dir={RUN}", *overrides, *self.overrides]
+        overrides = [*self.smallest, f"hydra.run.dir={RUN}", *overrides, *self.overrides]
         if self.is_forked:
             return forked_command(entry, overrides, folder, log, watch)
         return started_command(entry, overrides, folder, log)
@@ -89,6 +92,18 @@ class Training(Subject):
             other = ours / "checkpoints" / path.name
             if other.is_file():
                 yield from (f"{path.name}{at}" for at in _in_values(_checkpoint(other), _checkpoint(path)))
+
+
+class ImageTraining(Training):
+    """``train.py`` on photographs: every image with several texts, cells hidden by the parser's attention."""
+
+    smallest = tuple(override for override in SMALLEST if not override.startswith("dataset."))
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        sizes = ("dataset.batch_size=4", "trainer.limit_val_batches=2", "size.swin_vlp.options.embed_dim=16")
+        steps = ("trainer.max_steps=8", "trainer.val_check_interval=5", "checkpoint.every_n_steps=3")
+        return ("train", "model=swin_vlp", *sizes, *steps, "trainer.enable_progress_bar=false")
 
 
 class Probing(Subject):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 COUNT = 3
@@ -29,6 +31,11 @@ def test_nothing_is_lost_or_silent_under_a_few_kills_and_failing_disks():
     said = run("kills", "storage", "--count", str(COUNT))
     assert row(said, "kills") == [str(COUNT), str(4 * COUNT), "0", "0"]
     assert row(said, "storage") == [str(COUNT), str(COUNT), "0", "0"]
+
+
+@pytest.mark.slow
+def test_a_training_on_images_that_is_killed_ends_as_one_that_was_not():
+    assert row(run("nlvr"), "nlvr") == ["3", "12", "0", "0"]
 
 
 def test_a_training_that_is_terminated_ends_with_143_and_the_command_that_goes_on():
