@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from vlp.commands.train import train
 from vlp.configs import option_names, read_option
+from vlp.data.groups import Texts
 from vlp.pretraining import Bundle
 
 TINY = [
@@ -120,6 +121,15 @@ def test_the_last_step_is_logged_however_rarely_steps_are(tmp_path):
     assert [row["step"] for row in metrics(tmp_path) if row["train/mlm"]] == ["2"]
 
 
+def test_a_loss_counts_from_its_share_of_the_steps_on(tmp_path):
+    train(config("+objective.parts.itm.begin=0.4"), tmp_path)
+    rows = [row for row in metrics(tmp_path) if row["train/loss"]]
+    counted = [("mlm",)] * 2 + [("mlm", "itm")] * 3  # the first two of five steps
+    for row, names in zip(rows, counted, strict=True):
+        assert float(row["train/itm"]) > 0
+        assert float(row["train/loss"]) == pytest.approx(sum(float(row[f"train/{name}"]) for name in names), rel=1e-5)
+
+
 def test_one_objective_a_step_is_drawn_by_weight(tmp_path):
     train(config("objective=uniter", "trainer.max_steps=6"), tmp_path)
     losses = ("train/mlm", "train/itm", "train/mrc_kl")
@@ -175,6 +185,14 @@ def test_dropout_is_a_function_of_seed_and_step(tmp_path):
     [
         (({"mlm": partial(dict)}, {"mlm": 1.0}, "mix"), "objective.combine='mix': expected 'sum' or 'sample'"),
         (({}, {}, "sum"), "objective.parts is empty: there is nothing to train on"),
+        (
+            ({"mlm": partial(dict)}, {"mlm": 1.0}, "sum", None, {"mlm": 1.0}),
+            "objective.parts.mlm.begin=1.0: expected a share in [0, 1), and combine=sum",
+        ),
+        (
+            ({"mlm": partial(dict)}, {"mlm": 1.0}, "sample", Texts()),
+            "objective.texts=Texts(matched=2, unmatched=2): texts of one image need combine=sum, got sample",
+        ),
     ],
 )
 def test_an_impossible_bundle_is_refused(arguments, message):

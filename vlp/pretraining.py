@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,14 @@ class Bundle:
         weights: by name, the factor of its loss; where one is sampled a step, how often it is.
         combine: ``sum`` (one pass for all, losses added) or ``sample`` (one objective a step, as UNITER does).
         texts: how many texts an image has in a step; None for pairs, some of which `itm` mismatches.
+        begins: by name, the share of the steps after which a loss counts; of those not named, from the first.
     """
 
     parts: Mapping[str, Callable[..., Objective]]
     weights: Mapping[str, float]
     combine: str = "sum"
     texts: Texts | None = None
+    begins: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -57,6 +59,9 @@ class Bundle:
             raise ValueError("objective.parts is empty: there is nothing to train on")
         if self.texts is not None and self.combine != "sum":
             raise ValueError(f"objective.texts={self.texts}: texts of one image need combine=sum, got {self.combine}")
+        for name, begin in self.begins.items():
+            if not 0 <= begin < 1 or self.combine != "sum":
+                raise ValueError(f"objective.parts.{name}.begin={begin}: expected a share in [0, 1), and combine=sum")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Bundle:
@@ -68,7 +73,8 @@ class Bundle:
         }
         weights = {name: float(part["weight"]) for name, part in described.items()}
         texts = None if config.get("texts") is None else Texts(**config["texts"])
-        return cls(parts, weights, config["combine"], texts)
+        begins = {name: float(part["begin"]) for name, part in described.items() if part.get("begin")}
+        return cls(parts, weights, config["combine"], texts, begins)
 
     def build(self, encoder: VLEncoder, num_classes: int | None) -> nn.ModuleDict:
         """Return the objectives for ``encoder`` and data of ``num_classes`` detector classes."""
@@ -126,7 +132,7 @@ class PretrainingModule(pl.LightningModule):
         super().__init__()
         self.encoder = encoder
         self.objectives = bundle.build(encoder, num_classes)
-        self.weights, self.shares = bundle.step_weights, bundle.shares
+        self.weights, self.shares, self.begins = bundle.step_weights, bundle.shares, bundle.begins
         self.optimizer, self.learning_rates, self.seed = optimizer, dict(learning_rates or {}), seed
         self.warmup, self.milestones = warmup, milestones
         self.record = dict(record or {})
@@ -160,11 +166,17 @@ class PretrainingModule(pl.LightningModule):
     def training_step(self, batch: PretrainingBatch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses this batch is for."""
         losses = self._losses(batch)
-        loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        loss = torch.stack([self._weight(name) * value for name, value in losses.items()]).sum()
         self.unchecked = batch, batch_idx
         self.losses = {"loss": loss.detach(), **{name: value.detach() for name, value in losses.items()}}
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
+
+    def _weight(self, name: str) -> float:
+        """Return the factor of a loss in this step."""
+        begin = self.begins.get(name, 0.0)
+        has_begun = not begin or self.global_step >= round(begin * self.trainer.estimated_stepping_batches)
+        return self.weights[name] if has_begun else 0.0
 
     def _losses(self, batch: PretrainingBatch) -> dict[str, Tensor]:
         encoding = self.encoder(batch.inputs)
@@ -230,7 +242,7 @@ class PretrainingModule(pl.LightningModule):
     def _faulty_objectives(self, batch: PretrainingBatch) -> list[str]:
         self._seed_step()  # for the same dropout as before
         with self.trainer.precision_plugin.train_step_context():
-            losses = {name: self.weights[name] * loss for name, loss in self._losses(batch).items()}
+            losses = {name: self._weight(name) * loss for name, loss in self._losses(batch).items()}
         return faulty_objectives(losses, [p for p in self.parameters() if p.requires_grad])
 
     @property
