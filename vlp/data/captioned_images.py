@@ -93,7 +93,7 @@ class CaptionedImages(VLDataset):
 
     def image_id(self, index: int) -> str:
         """Return the id of a sample's image."""
-        return str(self._table.image_ids[self._rows(index)[1]])
+        return str(self._table.image_ids[self._table.owners[self._captions[index]]])
 
     def image_key(self, index: int) -> str:
         """Return the id of a sample's image."""

@@ -49,13 +49,11 @@ class CocoVisualGenomeDataset(VLDataset):
             raise ValueError(f"dataset coco_vg: {folder} holds no folder {missing[0]}; give dataset.root=DIR")
         coco = read_coco(folder / COCO, KARPATHY, split)
         genome = read_visual_genome(folder / VISUAL_GENOME)
-        self._datasets = {
-            COCO: CaptionedImages(COCO, split, folder / COCO, on_error, coco, coco.parts),
-            "vg": CaptionedImages(
-                VISUAL_GENOME, split, folder / VISUAL_GENOME, on_error, genome, parts_beside(coco, genome)
-            ),
-        }
-        self._ends = list(accumulate(map(len, self._datasets.values())))
+        coco_set = CaptionedImages(COCO, split, folder / COCO, on_error, coco, coco.parts)
+        beside = parts_beside(coco, genome)
+        genome_set = CaptionedImages(VISUAL_GENOME, split, folder / VISUAL_GENOME, on_error, genome, beside)
+        self._datasets = ((COCO, coco_set), ("vg", genome_set))
+        self._ends = list(accumulate(len(dataset) for _, dataset in self._datasets))
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -89,7 +87,7 @@ class CocoVisualGenomeDataset(VLDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index}: expected a number from 0 to {len(self) - 1}")
         which = bisect_right(self._ends, index)
-        name, dataset = list(self._datasets.items())[which]
+        name, dataset = self._datasets[which]
         return name, dataset, index - self._ends[which] + len(dataset)
 
 
