@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.worlds import HandMade
 from tests.probes.subjects import encoder, pretrained, put, save
-from vlp.configs import instantiate, option_names, read_option
+from vlp.configs import instantiate, option_names, read_option, resolve
 from vlp.data.sample import ANNOTATIONS
 from vlp.probes.base import Probe
 from vlp.results import FRACTIONS, Subject, read_results, write_results
@@ -18,12 +18,18 @@ PROBES = [name for name in option_names("probe") if "prober" not in read_option(
 SUBJECT = Subject("uniter", "tiny", "random", "hand_made", "probe", "", 0)
 
 
+MODELS = {"masks": "swin_vlp"}
+"""Of probes that are for models of a kind, one that they can be put to; UNITER for the others."""
+
+
 def build(name: str, folder: Path, control_seed: int = 1) -> Probe:
-    factory = instantiate(read_option("probe", name), _key_="probe")
-    module = pretrained()
+    config = resolve({"probe": read_option("probe", name), "paths": {"nlvr": None}})["probe"]
+    factory = instantiate(config, _key_="probe")
+    model = MODELS.get(name, "uniter")
+    module = pretrained(model, *(["mlm"] if model != "uniter" else []))
     takes_weights = "weights" in inspect.signature(factory.func).parameters
     weights = {"weights": save(module, folder / "model.ckpt")} if takes_weights else {}
-    return factory(encoder=module.encoder, control=encoder(seed=control_seed), seed=0, **weights)
+    return factory(encoder=module.encoder, control=encoder(model, seed=control_seed), seed=0, **weights)
 
 
 @pytest.mark.parametrize("name", PROBES)

@@ -91,6 +91,22 @@ def test_an_image_that_is_the_mean_already_is_worth_nothing(tmp_path: Path):
     assert value(rows, "model", "bits", "image=mean-own") == 0.0
 
 
+@pytest.mark.parametrize("model", ["swin_vlp", "vilt"])
+def test_a_model_of_pixels_is_asked_without_its_image_too(model: str, tmp_path: Path):
+    module, path = pretrained(model, "mlm", "itm"), tmp_path / "model.ckpt"
+    probe = PretrainingProbe(module.encoder, encoder(model, seed=7), seed=3, weights=save(module, path))
+    rows = put(probe, HandMade(size=12)).rows()
+    assert {r.n for r in rows if r.label == "itm"} == {12}
+    assert value(rows, "model", "bits", "image=mean-own") != 0.0
+    pairs = PretrainingPairs(
+        HandMade(size=12), TOKENIZER, module.corruptions, 3, pixel_input=module.encoder.pixel_input
+    )
+    batch = pairs[next(iter(EveryBatch(12, 12, [("mlm",)])))]
+    blind = probe._without_image(batch).pixels
+    mean = batch.inputs.pixels.mean((0, 2, 3))  # images of one size, none of them padded
+    torch.testing.assert_close(blind, mean[:, None, None].expand_as(blind), rtol=1e-5, atol=1e-5)
+
+
 def test_an_image_that_matters_is_worth_something(tmp_path: Path):
     assert value(rows_of(pretrained(), tmp_path), "model", "bits", "image=mean-own") != 0.0
 

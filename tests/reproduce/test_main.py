@@ -162,3 +162,13 @@ def test_a_signal_ends_it_with_its_status_and_the_command_that_goes_on(
     monkeypatch.setattr("sys.orig_argv", ["python", "-m", "vlp.reproduce", "value/table3"])
     assert reproducing.main(["value/table3"]) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "python -m vlp.reproduce value/table3"
+
+
+def test_a_number_of_seeds_stands_for_the_seeds():
+    assert reproducing.every_seed("seeds=3") == "seed=0,1,2"
+
+
+@pytest.mark.parametrize("word", ["seeds=0", "seeds=x", "seeds="])
+def test_what_is_no_number_of_seeds_is_told(word: str, capsys: pytest.CaptureFixture[str]):
+    assert reproducing.main(["visual_parsing/table5", word]) == 2
+    assert f"{word}: expected how many seeds there are to be, 1 or more" in capsys.readouterr().err

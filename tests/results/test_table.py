@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.results.examples import ROW, SUBJECT, table
-from vlp.results import COLUMNS, Record, concatenate, read_results, short_name, write_records
+from vlp.results import COLUMNS, Record, Row, Subject, concatenate, read_results, short_name, write_records
 
 HEADER = (
     "model,size,weights,dataset,probe,prober,condition,metric,stage,query,key,layer,head,label,parameter,"
@@ -117,6 +117,20 @@ def test_cells_that_differ_in_what_no_column_says_stand_side_by_side(tmp_path: P
 
 def test_a_short_name_has_eight_digits_and_nothing_that_hydra_cannot_parse():
     assert short_name("my best=model, v2", "0123456789abcdef") == "my_best_model__v2-01234567"
+
+
+@pytest.mark.parametrize(
+    ("weights", "row"),
+    [
+        ("random", ""),
+        ("scenes-01234567", ""),
+        ("paper_table@left-01234567", "left"),
+        ("a-b@top-right-01234567", "top-right"),
+    ],
+)
+def test_the_row_of_a_recipe_is_read_off_its_weights(weights: str, row: str):
+    record = Record.of(Subject("uniter", "tiny", weights, "scenes", "nmi", "", 0), Row("model", "nmi", 0.5, 1))
+    assert record.row == row
 
 
 def test_writing_records_checks_them_too(tmp_path: Path):

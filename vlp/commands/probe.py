@@ -84,6 +84,7 @@ def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
     write_results(folder / RESULTS_FILE, subject, rows)
     records = [Record.of(subject, row) for row in rows]
     write_figures(records, folder / FIGURES_FOLDER)
+    probe.draw(folder / FIGURES_FOLDER)
     write_config(plan, folder / ".hydra")
     log_rows(loggers, records, sorted((folder / FIGURES_FOLDER).glob("*.png")))
     sha256 = weights.content if weights.path else None

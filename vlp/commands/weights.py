@@ -74,7 +74,8 @@ def _recipe_weights(recipe: str, config: Mapping[str, Any], command: str) -> Wei
     training = plain(hydra.compose("train", overrides))
     folder = Path(outputs_folder(config)) / "train" / content_hash(training)[:SHORT]
     plan = plan_training({**training, "resume": "auto"}, folder, command, overrides)
-    return Weights(name.replace("/", "_"), plan.content, str(folder / CHECKPOINT), plan)
+    word = "@".join(filter(None, [name.replace("/", "_"), row]))
+    return Weights(word, plan.content, str(folder / CHECKPOINT), plan)
 
 
 def recipe_overrides(name: str, row: str, config: Mapping[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ def read_option(group: str, name: str, **chosen: str) -> dict[str, Any]:
     defaults = [entry for entry in entries if isinstance(entry, str)]
     if SELF not in defaults:
         defaults.append(SELF)
-    trees = [own if entry == SELF else read_option(group, entry) for entry in defaults]
+    trees = [own if entry == SELF else read_option(group, entry.removeprefix(f"/{group}/")) for entry in defaults]
     merged = OmegaConf.to_container(OmegaConf.merge(*trees), resolve=False)
     assert isinstance(merged, dict)
     found = {other: read_option(other, chosen.get(other, str(option))) for other, option in placed.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -76,6 +77,10 @@ class Probe(pl.LightningModule):
         if self._rows is None:
             raise RuntimeError(f"{type(self).__name__}.rows() was asked for before trainer.test")
         return self._rows
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Draw into ``folder`` what rows do not show, and return the files."""
+        return []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen encoders out: they come from the weights, not from the probe."""

@@ -21,6 +21,7 @@ from vlp.data.sample import Sample
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.metrics.estimates import Estimate, SampleMean
 from vlp.metrics.flow import PAIR_REDUCTIONS, SUM, flow_between_groups, uniform_paths
+from vlp.models.cost import parser_cost
 from vlp.models.encoder import VLEncoder
 from vlp.models.observation import ROW_SUM_TOLERANCE, CaptureError, Site
 from vlp.observe.reductions import GroupPaths
@@ -73,7 +74,9 @@ class InterModalityFlowProbe(Probe):
     label ``path`` and parameter ``first=i`` for every pair where ``pairs`` is ``all``. Conditions ``model``,
     ``random_weights``, ``mismatched`` (each image with the caption of another); ``uniform`` is what uniform attention
     gives. Rows ``flow_change`` with label ``layer``: F(j, j) minus F(j - 1, j - 1), sample by sample. Rows ``tokens``
-    with label ``text`` (n) and ``vision`` (m): the mean number that counts.
+    with label ``text`` (n) and ``vision`` (m): the mean number that counts. Of a model with a visual parser, rows
+    ``multiply_accumulates`` and ``parameters`` with label ``visual_parser``: what it costs an image, counted as papers
+    do, with the classifier of its own training.
 
     Args:
         encoder: the model in question.
@@ -151,10 +154,12 @@ class InterModalityFlowProbe(Probe):
                 for place in range(len(self.sites) - 1)
             ]
         rows += self._rows_of(UNIFORM, "flow", uniform)
-        return rows + [
+        rows += [
             estimated_row("model", "tokens", tokens, place, label=label)
             for place, label in enumerate(("text", "vision"))
         ]
+
+        return rows + parser_rows(self.encoder)
 
     def _measure(self, encoder: VLEncoder, batch: ProbeBatch, is_matched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return flow (B, P), the flow of uniform attention (B, P), and the numbers of tokens (B, 2)."""
@@ -210,6 +215,16 @@ def joint_sites(encoder: VLEncoder) -> tuple[Site, ...]:
             "and flow takes maps in which all tokens of both attend to all (stage joint)"
         )
     return sites
+
+
+def parser_rows(encoder: VLEncoder) -> list[Row]:
+    """Return what a model's visual parser costs; nothing for a model without."""
+    parser, pixel_input = getattr(encoder.embeddings, "parser", None), encoder.pixel_input
+    if parser is None or pixel_input is None:
+        return []
+    cost = parser_cost(parser, pixel_input.shortest)
+    counted = {"multiply_accumulates": cost.macs, "parameters": cost.parameters}
+    return [Row("model", metric, value, 1, label="visual_parser") for metric, value in counted.items()]
 
 
 def flow_groups(encoder: VLEncoder, batch: ProbeBatch, site: Site, specials: str = TEXT) -> Tensor:

@@ -18,7 +18,7 @@ from vlp.data.dataset import VLDataset
 from vlp.data.loading import EveryBatch, whole_batches
 from vlp.data.masking import IGNORE
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
-from vlp.data.statistics import mean_feature, with_mean_feature
+from vlp.data.statistics import mean_feature, mean_pixel, with_mean_feature, with_mean_pixel
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.metrics.estimates import Estimate, SampleMean
 from vlp.models.checkpoints.files import read_contents
@@ -46,9 +46,9 @@ class PretrainingProbe(Probe):
     Rows ``accuracy`` with label ``itm``: matching, on pairs some of which are mismatched and where nothing is hidden,
     beside the condition ``majority``. Rows ``bits`` with label ``masked_words``: the loss of hidden words of matched
     pairs, a sample's words averaged first. There ``parameter`` says which image the model saw: ``image=own``,
-    ``image=mean`` (every region has the mean feature of the data, at its own place), and ``image=mean-own``, the
-    difference sample by sample: what the image is worth. What is hidden and what is mismatched is drawn as training was
-    configured to, as a function of the seed and the sample.
+    ``image=mean`` (every region has the mean feature of the data, at its own place; every pixel has their mean colour),
+    and ``image=mean-own``, the difference sample by sample: what the image is worth. What is hidden and what is
+    mismatched is drawn as training was configured to, as a function of the seed and the sample.
 
     Args:
         encoder: the model in question.
@@ -72,12 +72,12 @@ class PretrainingProbe(Probe):
         max_samples: int | None = None,
     ) -> None:
         super().__init__(encoder, control, seed, needs)
-        if encoder.feature_width is None:
+        if encoder.reads == "text":
             raise ValueError(f"probe pretraining asks what the image is worth, and model {encoder.name} reads none")
         self.words, self.matching = trained_heads(encoder, weights)
         self.control_words, self.control_matching = random_heads(control, weights, seed)
         self.max_samples = max_samples
-        self.mean_F: Tensor | None = None
+        self.mean: Tensor | None = None
         self.accuracy = SampleMean((len(CONDITIONS),))
         self.matched = SampleMean()
         self.bits = SampleMean((len(CONDITIONS), len(IMAGES)))
@@ -86,9 +86,10 @@ class PretrainingProbe(Probe):
         self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
     ) -> DataLoader[Any]:
         """Return every sample, or the first ones, twice: in a matched or mismatched pair, and with words hidden."""
-        self.mean_F = mean_feature(dataset)
+        pixel_input = self.encoder.pixel_input
+        self.mean = mean_feature(dataset) if pixel_input is None else mean_pixel(dataset, pixel_input)
         corruptions = {"itm": self.matching.corruption, "mlm": self.words.corruption}
-        pairs = PretrainingPairs(dataset, tokenizer, corruptions, self.seed, self.encoder.max_positions)
+        pairs = PretrainingPairs(dataset, tokenizer, corruptions, self.seed, self.encoder.max_positions, pixel_input)
         size = len(dataset) if self.max_samples is None else min(self.max_samples, len(dataset))
         order = EveryBatch(size, batch_size, [(task,) for task in corruptions])
         return whole_batches(pairs, order, num_workers)
@@ -129,12 +130,15 @@ class PretrainingProbe(Probe):
         self.bits.update(torch.stack([torch.stack([own, mean, mean - own], 1) for own, mean in values], dim=1))
 
     def _without_image(self, batch: PretrainingBatch) -> Any:
-        if self.mean_F is None:
+        if self.mean is None:
             raise RuntimeError("PretrainingProbe: test it on what its loader() returns, which finds the mean feature")
-        features, mask = batch.inputs.features, batch.inputs.region_mask
-        assert features is not None
-        assert mask is not None
-        return replace(batch.inputs, features=with_mean_feature(features, mask, self.mean_F))
+        inputs = batch.inputs
+        if inputs.pixels is not None:
+            assert inputs.pixel_mask is not None
+            return replace(inputs, pixels=with_mean_pixel(inputs.pixels, inputs.pixel_mask, self.mean))
+        assert inputs.features is not None
+        assert inputs.region_mask is not None
+        return replace(inputs, features=with_mean_feature(inputs.features, inputs.region_mask, self.mean))
 
 
 def bits_a_sample(

@@ -37,6 +37,9 @@ class Query:
         return self | Query({"condition": condition})
 
 
+Remark = Callable[["Artefact", str, str, Sequence[Record]], list[str]]
+"""Takes the heads of a row and a column, and rows of one `Setting`; returns what is to be known of the number there."""
+
 Test = Callable[["Artefact", Sequence[Record]], list[list[Part]]]
 """Takes a claim apart: for each of its sides (a model, a probe) the printed numbers it rests on, measured or not; rows
 are those of one `Setting`."""
@@ -65,6 +68,8 @@ class Artefact:
         columns: a query for each printed column head; a number is looked up by all three.
         remarks: what is to be known of the comparison, whatever was run.
         claims: how claims of the paper, by their id, are tested on these rows.
+        others: probes of whose rows it holds no number, and which remarks and claims rest on.
+        remark: what is to be known of a single number.
     """
 
     name: str
@@ -75,6 +80,8 @@ class Artefact:
     columns: Mapping[str, Query]
     remarks: tuple[str, ...] = ()
     claims: Mapping[str, Test] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    remark: Remark = field(default=lambda artefact, row, column, records: [])
 
     @property
     def paper(self) -> str:
@@ -88,11 +95,16 @@ class Artefact:
         return frozenset(str(query.columns["probe"]) for query in queries if "probe" in query.columns)
 
     def rows_of(self, records: Iterable[Record]) -> list[Record]:
-        """Return the rows of its probes."""
-        return [record for record in records if record.probe in self.probes]
+        """Return the rows of its probes, and of the others that it rests on."""
+        return [record for record in records if record.probe in self.probes | self.others]
 
     def query(self, row: str, column: str) -> Query | None:
-        """Return where the number under these heads is looked up; None where the paper's model has no such layer."""
+        """Return where the number under these heads is looked up.
+
+        None where it is not measured here, or the paper's model has no such layer.
+        """
+        if row not in self.rows or column not in self.columns:
+            return None
         query = self.common | self.rows[row] | self.columns[column]
         is_beyond = query.layer is not None and query.depth is not None and query.layer > query.depth
         return None if is_beyond else query

@@ -112,20 +112,25 @@ def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
 
 def _by_weights(setting: Setting, records: Sequence[Record]) -> Iterator[tuple[Setting, list[Record]]]:
     """Yield the rows of one checkpoint a model, or of checkpoints that stand for seeds, in the order of their names."""
-    by_model = {model: _alternatives(records, model) for model in dict.fromkeys(record.model for record in records)}
-    for index in range(max(map(len, by_model.values()))):
-        chosen = {model: sets[index] for model, sets in by_model.items() if index < len(sets)}
-        names = ", ".join(f"{model} {name}" for model in sorted(chosen) for name in chosen[model])
-        is_one_of_many = any(len(sets) > 1 for sets in by_model.values())
-        found = [record for record in records if record.weights in chosen.get(record.model, ())]
+    of_each = {model: _alternatives(records, model) for model in dict.fromkeys(map(_model, records))}
+    for index in range(max(map(len, of_each.values()))):
+        chosen = {model: sets[index] for model, sets in of_each.items() if index < len(sets)}
+        names = ", ".join(f"{model[0]} {name}" for model in sorted(chosen) for name in chosen[model])
+        is_one_of_many = any(len(sets) > 1 for sets in of_each.values())
+        found = [record for record in records if record.weights in chosen.get(_model(record), ())]
         yield (setting._replace(weights=names) if is_one_of_many else setting), found
 
 
-def _alternatives(records: Sequence[Record], model: str) -> list[list[str]]:
+def _model(record: Record) -> tuple[str, str]:
+    """Return the model of a row; those of a recipe's rows are as many models."""
+    return record.model, record.row
+
+
+def _alternatives(records: Sequence[Record], model: tuple[str, str]) -> list[list[str]]:
     """Return the weights of ``model`` in lists that may be averaged: of one origin, and no two with the same seed."""
     seeds: dict[str, set[int]] = {}
     for record in records:
-        if record.model == model:
+        if _model(record) == model:
             seeds.setdefault(record.weights, set()).add(record.seed)
     lists: list[list[str]] = []
     for name in sorted(seeds, key=lambda name: (_origin(name), min(seeds[name]), name)):
@@ -158,7 +163,11 @@ def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
     if query.layer is not None:
         depth = max((record.layer for record in fitting if record.layer), default=None)
         layer = relative_layer(query.layer, query.depth or query.layer, depth) if depth else None
-    at_place = [record for record in fitting if record.layer == layer and (query.layer is None or depth)]
+    at_place = [
+        record
+        for record in fitting
+        if "layer" in query.columns or (record.layer == layer and (query.layer is None or depth))
+    ]
     means = [record for record in at_place if record.prober_seed is None]
     if not means:
         return None
@@ -199,6 +208,8 @@ def _beside(artefact: Artefact, cell: PublishedCell, records: Sequence[Record]) 
     found = None if query is None else look_up(query, records)
     ours = None if found is None else found.times(cell.scale)
     remarks = [cell.remark] if cell.remark else []
+    if ours is not None:
+        remarks += artefact.remark(artefact, cell.row, cell.column, records)
     if query is not None and ours is not None and ours.layer is not None and ours.depth != query.depth:
         remarks.append(f"ours is layer {ours.layer} of {ours.depth}, for layer {query.layer} of {query.depth}")
     return CellBeside(cell, ours, tuple(remarks))

@@ -24,6 +24,9 @@ PAPERS = tuple(TITLES)
 
 COLUMNS = ("row", "column", "value", "unit", "ci_low", "ci_high", "note")
 
+SCALES = {"percent": 100.0, "GMACs": 1e-9, "million": 1e-6}
+"""By a word of a unit, what a number as it is stored is multiplied by."""
+
 _EXTRA = re.compile(r"([a-z]+)=(\S+)")
 
 
@@ -63,8 +66,8 @@ class PublishedCell:
 
     @property
     def scale(self) -> float:
-        """What a measured number is multiplied by to be in this unit: 100 where it is percent, of fractions; else 1."""
-        return 100.0 if "percent" in self.unit else 1.0
+        """What a measured number is multiplied by to be in this unit: 100 where it is percent, of fractions."""
+        return next((scale for word, scale in SCALES.items() if word in self.unit), 1.0)
 
     @property
     def remark(self) -> str:

@@ -103,6 +103,9 @@ WORDS = {
         Measure("flow_over_uniform", "Flow over uniform", upper=None),
         Measure("flow_change", "Change of flow", lower=-1.0),
         Measure("tokens", "Tokens", upper=None, digits=1),
+        Measure("cosine", "Cosine similarity", lower=-1.0),
+        Measure("multiply_accumulates", "Multiply-accumulates", upper=None, digits=0),
+        Measure("parameters", "Parameters", upper=None, digits=0),
     )
 }
 """The words for metrics that results know; any other is shown as a plain fraction unless a class declares it."""

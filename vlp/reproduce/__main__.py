@@ -17,7 +17,7 @@ from vlp.reproduce.naming import ALL, Request, request
 from vlp.reproduce.running import measure
 from vlp.reproduce.state import ROOT, State, state_of
 
-OUT = "out="
+OUT, SEEDS = "out=", "seeds="
 
 REPORT = "report"
 """Where a sweep reports below its folder, and where we do, of all that was asked for."""
@@ -27,7 +27,8 @@ copy and paste:
   python -m vlp.reproduce --list                            every table and figure, and how much of it is there
   python -m vlp.reproduce value/table3                      one of them, into outputs/reproduce/value/table3
   python -m vlp.reproduce value out=outputs/mine            all of a paper, elsewhere
-  python -m vlp.reproduce value/table3 model=uniter seed=1 out=outputs/seed1  with settings of probe.py"""
+  python -m vlp.reproduce value/table3 model=uniter seed=1 out=outputs/seed1  with settings of probe.py
+  python -m vlp.reproduce visual_parsing/table5 seeds=3     with seeds 0, 1 and 2"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_intermixed_args(arguments)
     names = [word for word in options.words if "=" not in word and not word.startswith("~")]
     out = next((word.removeprefix(OUT) for word in reversed(options.words) if word.startswith(OUT)), None)
-    overrides = [word for word in options.words if word not in names and not word.startswith(OUT)]
+    settings = [word for word in options.words if word not in names and not word.startswith(OUT)]
     try:
+        overrides = [every_seed(word) if word.startswith(SEEDS) else word for word in settings]
         if out == "":
             raise ValueError("out= is empty; give a folder")
         asked = request(names or [ALL], None if out is None else Path(out))
@@ -52,6 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"vlp.reproduce: {printable(str(error))}", file=sys.stderr)
         return 2
+
+
+def every_seed(word: str) -> str:
+    """Return ``seeds=3`` as the seeds that it stands for, ``seed=0,1,2``.
+
+    Raises:
+        ValueError: if it is no number of seeds.
+    """
+    count = word.removeprefix(SEEDS)
+    if not count.isdecimal() or int(count) < 1:
+        raise ValueError(f"{word}: expected how many seeds there are to be, 1 or more")
+    return f"seed={','.join(map(str, range(int(count))))}"
 
 
 def reproduce(asked: Request, overrides: Sequence[str]) -> int:

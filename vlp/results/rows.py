@@ -93,6 +93,11 @@ class Record:
     seed: int
     prober_seed: int | None
 
+    @property
+    def row(self) -> str:
+        """The row of a recipe whose checkpoint it is (``recipe:NAME@row``), empty where there is none."""
+        return self.weights.rpartition("-")[0].partition("@")[2]
+
     @classmethod
     def of(cls, subject: Subject, row: Row) -> Record:
         """Return the line that ``row`` is for ``subject``."""
@@ -109,7 +114,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Record))
 
 def short_name(stem: str, sha256: str) -> str:
     """Return the word for weights in ``results.csv``: a short name with the first 8 digits of their sha256."""
-    clean = "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in stem)
+    clean = "".join(letter if letter.isalnum() or letter in "._@" else "_" for letter in stem)
     return f"{clean}-{sha256[:8]}"
 
 

@@ -1,0 +1,281 @@
+"""VisualParsing: flow of five pre-trainings (table 5), hidden cells (figure 2), flow and NMI by layer (figures 3-5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vlp.published.artefacts import Artefact, Query, Setup
+from vlp.published.beside import Measured, look_up
+from vlp.published.verdicts import Part, Verdict, at_least, at_most
+from vlp.results import Record
+
+TRANSITION = 0.70
+"""Accuracy of matching below which a pre-training has not come to use its images, whatever else it shows."""
+
+Pair = tuple[Measured | None, Measured | None]
+"""What is to be above, and what below."""
+
+DEPTH = 12
+"""Layers of the models of figures 3 to 5."""
+
+FLOW = "F_inter^{1,3}"
+R50, R101 = "R50 MLM+ITM", "R101 MLM+ITM"
+NO_MFR, RANDOM_MFR, MFR = (f"Swin-T MLM+ITM+{kind}" for kind in ("w/o MFR", "Rand MFR", "MFR"))
+OURS, SOHO, UNITER, VILT = "Ours", "SOHO", "UNITER", "ViLT"
+
+MODELS = {OURS: "swin_vlp", SOHO: "soho", UNITER: "uniter", VILT: "vilt"}
+"""The curves of the figures and our model of each."""
+
+CURVES = {curve: Query({"model": model, "row": ""}) for curve, model in MODELS.items()}
+
+MATCHING = Query({"probe": "pretraining", "metric": "accuracy", "label": "itm", "condition": "model", "parameter": ""})
+
+
+def parser_beats_cnn(artefact: Artefact, records: Sequence[Record]) -> list[list[Part]]:
+    """Test claim P1 on the flow: Swin above each ResNet, all without hidden cells."""
+    return [[_table_part(artefact, records, NO_MFR, cnn)] for cnn in (R50, R101)]
+
+
+def attention_beats_random(artefact: Artefact, records: Sequence[Record]) -> list[list[Part]]:
+    """Test claim P2 on the flow: cells hidden by attention above those hidden at random, and these above none."""
+    return [[_table_part(artefact, records, *pair)] for pair in ((MFR, RANDOM_MFR), (RANDOM_MFR, NO_MFR))]
+
+
+def flow_orders_models(artefact: Artefact, records: Sequence[Record]) -> list[list[Part]]:
+    """Test claim P3 at every layer, on the flow and on its ratio to that of uniform attention; a side is a pair."""
+    pairs = ((OURS, SOHO), (OURS, UNITER), (SOHO, VILT), (UNITER, VILT))
+    return [
+        _at_all_layers(artefact, records, more, less, metric)
+        for metric in ("flow", "flow_over_uniform")
+        for more, less in pairs
+    ]
+
+
+def flow_rises_and_dips(artefact: Artefact, records: Sequence[Record]) -> list[list[Part]]:
+    """Test claim P4 on every model: the last layer but one above the first, and the last below the one before it."""
+    return [[_rise(artefact, records, curve) for curve in MODELS], [_dip(artefact, records, curve) for curve in MODELS]]
+
+
+def backbones_lie_closer(artefact: Artefact, records: Sequence[Record]) -> list[list[Part]]:
+    """Test claim P5: end-to-end backbones below UNITER at every layer, UNITER falls, ViLT above all on the whole."""
+    below = [_at_all_layers(artefact, records, UNITER, curve, "nmi") for curve in (OURS, SOHO)]
+    largest = [_overall(artefact, records, VILT, curve) for curve in (OURS, SOHO, UNITER)]
+    first, last = (_columns(artefact)[place] for place in (0, -1))
+    found = _pair(records, *(_query(artefact, UNITER, column) for column in (first, last)))
+    falls = _compared(f"{UNITER}, first layer above last", found, _lacking(records, [UNITER]))
+    return [*below, [falls], largest]
+
+
+def before_transition(artefact: Artefact, row: str, column: str, records: Sequence[Record]) -> list[str]:
+    """Return what the accuracy of matching says of a row of table 5: below `TRANSITION` its number says nothing."""
+    if column != FLOW:
+        return []
+    matching = look_up(MATCHING | artefact.rows[row], records)
+    if matching is None:
+        return ["matching of held-out pairs was not measured"]
+    words = f"matching of held-out pairs {_percent(matching)}"
+    return [words if matching.value >= TRANSITION else f"before the transition: {words}, below {TRANSITION:.0%}"]
+
+
+def _table_part(artefact: Artefact, records: Sequence[Record], more: str, less: str) -> Part:
+    found = _pair(records, *(_query(artefact, row, FLOW) for row in (more, less)))
+    remarks = {row: before_transition(artefact, row, FLOW, records)[0] for row in (more, less)}
+    lacking = [f"{row}, {words}" for row, words in remarks.items() if words.startswith("before") or "not" in words]
+    return _compared(f"F(1,3), {more} above {less}", found, "; ".join(lacking))
+
+
+def _at_all_layers(artefact: Artefact, records: Sequence[Record], more: str, less: str, metric: str) -> list[Part]:
+    """Return a comparison a layer; printed layers that stand beside one of ours make one."""
+    lacking = _lacking(records, [more, less])
+    found: dict[int | None, Pair] = {}
+    for column in _columns(artefact):
+        pair = _pair(records, *(_query(artefact, curve, column, metric) for curve in (more, less)))
+        layer = next((each.layer for each in pair if each is not None), None)
+        found.setdefault(layer, pair)
+    return [
+        _compared(f"{metric.replace('_', ' ')}, layer {layer or 'any'}, {more} above {less}", pair, lacking)
+        for layer, pair in found.items()
+    ]
+
+
+def _rise(artefact: Artefact, records: Sequence[Record], curve: str) -> Part:
+    what = f"{curve}, last layer but one above first"
+    last = look_up(_query(artefact, curve, _columns(artefact)[-1]), records)
+    if last is None or last.depth is None or last.depth < 3:
+        return Part.unmeasured(what)
+    by_layer = _query(artefact, curve, _columns(artefact)[0]).columns
+    found = _pair(records, *(Query({**by_layer, "layer": layer}) for layer in (last.depth - 1, 1)))
+    return _compared(what, found, _lacking(records, [curve]))
+
+
+def _dip(artefact: Artefact, records: Sequence[Record], curve: str) -> Part:
+    what = f"{curve}, last layer below the one before it"
+    found = look_up(_query(artefact, curve, _columns(artefact)[-1], "flow_change"), records)
+    if found is None:
+        return Part.unmeasured(what)
+    shown, lacking = _shown(found), _lacking(records, [curve])
+    if lacking or found.low is None or found.high is None:
+        return Part(what, shown, Verdict.NOT_TESTABLE, lacking or "no interval")
+    verdict = at_most(found.low, found.high, 0.0)
+    return Part(what, shown, verdict, _DIP_WORDS[verdict])
+
+
+def _overall(artefact: Artefact, records: Sequence[Record], more: str, less: str) -> Part:
+    """Return the comparison of means over layers; the mean of their intervals' ends is wider than that of the mean."""
+    means = (
+        _mean([it for c in _columns(artefact) if (it := look_up(_query(artefact, curve, c), records))])
+        for curve in (more, less)
+    )
+    return _compared(
+        f"NMI over layers, {more} above {less}", (next(means), next(means)), _lacking(records, [more, less])
+    )
+
+
+def _mean(found: Sequence[Measured]) -> Measured | None:
+    if not found:
+        return None
+    ends = [[end for each in found if (end := getattr(each, name)) is not None] for name in ("low", "high")]
+    low, high = (sum(end) / len(end) if len(end) == len(found) else None for end in ends)
+    value = sum(each.value for each in found) / len(found)
+    return Measured(value, low, high, min(each.n for each in found), found[0].num_seeds)
+
+
+def _compared(what: str, pair: Pair, lacking: str) -> Part:
+    """Return whether the first is above the second, by their intervals; undecided where ``lacking`` says why."""
+    more, less = pair
+    if more is None or less is None:
+        return Part.unmeasured(what)
+    shown = f"{_shown(more)} against {_shown(less)}"
+    if lacking:
+        return Part(what, shown, Verdict.NOT_TESTABLE, lacking)
+    if more.low is None or more.high is None or less.low is None or less.high is None:
+        return Part(what, shown, Verdict.NOT_TESTABLE, "no interval")
+    verdict = at_least(more.low - less.high, more.high - less.low, 0.0)
+    return Part(what, shown, verdict, _ABOVE_WORDS[verdict])
+
+
+def _lacking(records: Sequence[Record], curves: Iterable[str]) -> str:
+    """Return which of the models have not come to use their images, where that was measured."""
+    found = {curve: look_up(MATCHING | CURVES[curve], records) for curve in curves}
+    early = [f"{curve} ({_percent(it)})" for curve, it in found.items() if it is not None and it.value < TRANSITION]
+    return f"before the transition, by matching: {', '.join(early)}" if early else ""
+
+
+def _query(artefact: Artefact, curve: str, column: str, metric: str | None = None) -> Query:
+    query = artefact.query(curve, column)
+    assert query is not None
+    return query if metric is None else query | Query({"metric": metric})
+
+
+def _pair(records: Sequence[Record], more: Query, less: Query) -> Pair:
+    return look_up(more, records), look_up(less, records)
+
+
+def _columns(artefact: Artefact) -> list[str]:
+    return list(artefact.columns)
+
+
+def _shown(found: Measured) -> str:
+    ends = "" if found.low is None or found.high is None else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.value:.3f}{ends}"
+
+
+def _percent(found: Measured) -> str:
+    ends = "" if found.low is None or found.high is None else f" [{found.low * 100:.1f}, {found.high * 100:.1f}]"
+    return f"{found.value:.1%}{ends}"
+
+
+_ABOVE_WORDS = {
+    Verdict.AGREES: "above",
+    Verdict.DISAGREES: "below",
+    Verdict.NOT_TESTABLE: "the intervals overlap",
+}
+_DIP_WORDS = {Verdict.AGREES: "falls", Verdict.DISAGREES: "rises", Verdict.NOT_TESTABLE: "the interval holds 0"}
+
+ABLATION = Setup("coco_vg", "COCO and Visual Genome", "40 epochs of pre-training, 3 layers, 224 pixels")
+COMPARED = Setup("coco_vg", "its pre-training data", "its own model, SOHO, UNITER and ViLT as released")
+
+UNIFORM = (
+    "Uniform: flow depends on how many tokens a modality has; F over that of uniform attention, and the numbers of "
+    "tokens, stand in the probe's own table."
+)
+
+TABLE5 = Artefact(
+    name="visual_parsing/table5",
+    experiment="visual_parsing/table5",
+    setup=ABLATION,
+    common=Query({"model": "swin_vlp", "probe": "imf", "condition": "model", "parameter": "", "head": None}),
+    rows={
+        R50: Query({"row": "r50"}),
+        R101: Query({"row": "r101"}),
+        NO_MFR: Query({"row": "no_mfr"}),
+        RANDOM_MFR: Query({"row": "random_mfr"}),
+        MFR: Query({"row": "mfr"}),
+    },
+    columns={
+        "FLOPs (G)": Query({"metric": "multiply_accumulates", "label": "visual_parser"}),
+        "Params (M)": Query({"metric": "parameters", "label": "visual_parser"}),
+        FLOW: Query({"metric": "flow", "label": "accumulated", "layer": 3}),
+    },
+    remarks=(
+        "Flow: attention of the first three layers; at size=tiny our models have four, the paper's have three.",
+        UNIFORM,
+        "Cost: counted from the parser as it was built, with a classifier of 1,000 classes, as the paper has it.",
+        "VQA: fine-tuning on it has no experiment yet.",
+    ),
+    claims={"P1": parser_beats_cnn, "P2": attention_beats_random},
+    others=frozenset({"pretraining"}),
+    remark=before_transition,
+)
+
+FIGURE2 = Artefact(
+    name="visual_parsing/figure2",
+    experiment="visual_parsing/figure2",
+    setup=ABLATION,
+    common=Query({"model": "swin_vlp", "probe": "masks", "metric": "cosine", "condition": "model", "label": ""}),
+    rows={
+        "attention-based masking": Query({"parameter": "masking=parsed"}),
+        "random masking": Query({"parameter": "masking=random"}),
+    },
+    columns={"masked tokens drawn on images": Query({"row": ""})},
+    remarks=(
+        "Pictures: figures/masks-data.png and masks-folder.png of the cell; the paper prints pictures alone.",
+        "Ours: similarity (cosine) of the drawn cell's feature and those of the cells hidden with it.",
+    ),
+)
+
+FIGURE3 = Artefact(
+    name="visual_parsing/figure3",
+    experiment="visual_parsing/figure3",
+    setup=COMPARED,
+    common=Query({"probe": "imf", "metric": "flow", "label": "accumulated", "condition": "model", "parameter": ""}),
+    rows=CURVES,
+    columns={f"F_inter^{{1,{j}}}": Query(layer=j, depth=DEPTH) for j in range(1, DEPTH + 1)},
+    remarks=(UNIFORM,),
+    claims={"P3": flow_orders_models},
+    others=frozenset({"pretraining"}),
+)
+
+FIGURE4 = Artefact(
+    name="visual_parsing/figure4",
+    experiment="visual_parsing/figure4",
+    setup=COMPARED,
+    common=Query({"probe": "imf", "metric": "flow", "label": "layer", "condition": "model", "parameter": ""}),
+    rows=CURVES,
+    columns={f"F_inter^{{{i},{i}}}": Query(layer=i, depth=DEPTH) for i in range(1, DEPTH + 1)},
+    remarks=(UNIFORM,),
+    claims={"P4": flow_rises_and_dips},
+    others=frozenset({"pretraining"}),
+)
+
+FIGURE5 = Artefact(
+    name="visual_parsing/figure5",
+    experiment="visual_parsing/figure5",
+    setup=Setup("visual_genome", "Visual Genome", COMPARED.weights),
+    common=Query({"probe": "nmi", "metric": "nmi", "label": "", "condition": "model", "parameter": ""}),
+    rows=CURVES,
+    columns={f"layer {layer}": Query(layer=layer, depth=DEPTH) for layer in range(1, DEPTH + 1)},
+    remarks=("Specials: [CLS] and [SEP] count as text, and ViLT's class token as vision.",),
+    claims={"P5": backbones_lie_closer},
+    others=frozenset({"pretraining"}),
+)
