@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ITEMS = ("nmi", "measuring", "memory", "training", "checkpoint", "extraction", "probers", "start")
+ITEMS = ("nmi", "measuring", "memory", "flow", "parsing", "training", "checkpoint", "extraction", "probers", "start")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 

@@ -24,6 +24,7 @@ from benchmarks.goals import Goal
 LENGTHS = (56, 112, 224)
 OVER_PLAIN = {56: 1.5, 112: 1.3, 224: 1.5}
 OVER_STORED = {112: 0.5, 224: 0.5}
+OWN = ("plain", "streamed", "stored")
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 LIVE_MEMORY_ONLY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -37,9 +38,7 @@ def measure(rounds: int | None = None) -> list[Goal]:
         return [Goal("peak of measuring / plain forward", float("nan"), 1.3, note=f"{CLEAR} is not writable here")]
     goals = []
     for length in LENGTHS:
-        peak = {
-            name: _in_fresh_process(name, length) for name in CONTENDERS if name != "stored" or length in OVER_STORED
-        }
+        peak = {name: in_fresh_process(name, length) for name in OWN if name != "stored" or length in OVER_STORED}
         goals.append(
             Goal(f"peak at {length} tokens: measuring / plain", peak["streamed"] / peak["plain"], OVER_PLAIN[length])
         )
@@ -49,7 +48,8 @@ def measure(rounds: int | None = None) -> list[Goal]:
     return goals
 
 
-def _in_fresh_process(contender: str, length: int) -> int:
+def in_fresh_process(contender: str, length: int) -> int:
+    """Return the growth of one of `CONTENDERS` over ``length`` tokens, in bytes."""
     command = [sys.executable, "-m", "benchmarks.memory", contender, str(length)]
     environment = os.environ | LIVE_MEMORY_ONLY
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -68,6 +68,12 @@ def _streamed(length: int) -> Callable[[], object]:
     from benchmarks.passes import streamed
 
     return _ready(streamed, _our_bert(), length)
+
+
+def _flow(length: int) -> Callable[[], object]:
+    from benchmarks.flow import streamed_flow
+
+    return _ready(streamed_flow, _our_bert(), length)
 
 
 def _stored(length: int) -> Callable[[], object]:
@@ -92,7 +98,7 @@ def _ready(run: Callable[..., object], model: Any, length: int) -> Callable[[], 
     return lambda: run(model, tokens)
 
 
-CONTENDERS = {"plain": _plain, "streamed": _streamed, "stored": _stored}
+CONTENDERS = {"plain": _plain, "streamed": _streamed, "stored": _stored, "flow": _flow}
 
 
 def growth(run: Callable[[], object]) -> int:

@@ -9,12 +9,13 @@ import torch
 import transformers
 from sklearn.metrics import normalized_mutual_info_score
 
-from benchmarks import checkpoint, memory, nmi, training
+from benchmarks import checkpoint, memory, nmi, parsing, training
+from benchmarks.flow import stored_flow, streamed_flow
 from benchmarks.passes import plain, scikit_learn_nmi, stored, streamed
 from benchmarks.subjects import Tokens, our_bert, their_bert
 from tests.checkpointing.states import is_same
 from vlp.data.masking import IGNORE
-from vlp.models import VLEncoder
+from vlp.models import VLEncoder, build
 
 THEIRS = {
     "hidden_size": 32,
@@ -45,6 +46,30 @@ def test_streamed_and_stored_measurements_are_the_same(berts: tuple, tokens: Tok
     torch.testing.assert_close(live.path, kept.path, rtol=0, atol=1e-6)
     torch.testing.assert_close(live.means, kept.means, rtol=0, atol=1e-2)
     assert live.nmi.shape == kept.nmi.shape == (4, 4)
+
+
+def test_flow_of_every_pair_is_the_same_from_stored_maps(berts: tuple, tokens: Tokens):
+    theirs, ours = berts
+    live, kept = streamed_flow(ours, tokens), stored_flow(theirs, tokens)
+    assert live.shape == (4, 6)  # three layers
+    torch.testing.assert_close(live, kept, rtol=0, atol=1e-6)  # by last layer, then by first, in both
+
+
+def test_parsers_that_are_timed_give_the_same_features():
+    contenders = parsing.parsers(parsing.NAME, 56, 2, depths=(1, 1), embed_dim=16, num_heads=(1, 2))
+    timm, without, (features, attention) = (contenders[name]() for name in ("timm", "without", "with map"))
+    torch.testing.assert_close(without, timm, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features, timm, rtol=1e-4, atol=1e-5)
+    assert attention.shape == (2, 49, 49)
+
+
+def test_an_image_parsed_once_gives_what_parsing_it_for_every_text_gives():
+    model = build("swin_vlp", size="tiny", vocab_size=200)
+    contenders = parsing.readers(model, model.pixel_input.shortest)
+    torch.testing.assert_close(contenders["once"](), contenders["four times"](), rtol=1e-4, atol=1e-5)
+    gradients = [contenders[f"{name}, backward"]() for name in ("once", "four times")]
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-3)
+    assert gradients[0] > 0
 
 
 def test_both_plain_forwards_compute_the_same_states(berts: tuple, tokens: Tokens):

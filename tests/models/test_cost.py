@@ -30,14 +30,10 @@ def test_a_linear_map_of_patches_costs_what_is_worked_out_by_hand():
     assert parser_cost(parser, 12, num_classes=2) == Cost(macs=2160 + 10, parameters=245 + 12)
 
 
-def test_fused_attention_costs_the_same(monkeypatch):
-    def cost():
-        return parser_cost(SwinParser("swin_tiny_patch4_window7_224", 32, options={"depths": (1, 1)}), 32)
-
-    usual = cost()
-    for module in ("timm.models.swin_transformer.use_fused_attn",):
-        monkeypatch.setattr(module, lambda *_, **__: True)
-    assert cost() == usual
+def test_fused_attention_costs_the_same():
+    options = {"options": {"depths": (1, 1)}}
+    parsers = [SwinParser("swin_tiny_patch4_window7_224", 32, fused=fused, **options) for fused in (False, True)]
+    assert parser_cost(parsers[0], 32) == parser_cost(parsers[1], 32)
 
 
 def test_a_parser_is_left_where_and_as_it_was():

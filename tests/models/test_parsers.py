@@ -1,5 +1,3 @@
-from contextlib import contextmanager
-
 import pytest
 import timm
 import torch
@@ -101,20 +99,11 @@ def test_drop_path_is_of_training_alone():
 
 def pixels_and_parser(image_size=64, depths=(1, 1, 2), fused=False, **options):
     torch.manual_seed(0)
-    with set_fused_attn_of_timm(fused):
-        numbers = {"embed_dim": 16, "depths": list(depths), "num_heads": [1, 2, 4], **options}
-        parser = SwinParser(TINY, image_size, drop_path=0.0, options=numbers)
+    numbers = {"embed_dim": 16, "depths": list(depths), "num_heads": [1, 2, 4], **options}
+    parser = SwinParser(TINY, image_size, drop_path=0.0, options=numbers, fused=fused)
     for parameter in parser.parameters():  # tables of relative positions and biases start at 0
         parameter.data += 0.3 * torch.randn_like(parameter)
     return torch.randn(3, 3, image_size, image_size), parser
-
-
-@contextmanager
-def set_fused_attn_of_timm(fused):
-    level = timm.layers.config._USE_FUSED_ATTN
-    timm.layers.set_fused_attn(fused, experimental=fused)
-    yield
-    timm.layers.config._USE_FUSED_ATTN = level
 
 
 @pytest.mark.parametrize("fused", [False, True])

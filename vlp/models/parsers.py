@@ -54,6 +54,7 @@ class SwinParser(Parser):
         window: cells a side of a window; None for the side of the last map.
         drop_path: largest rate of dropping a residual branch in training.
         options: other arguments of timm's model, where they are not what ``name`` says: ``depths``, ``embed_dim``, ...
+        fused: whether attention is fused, which timm's Swin leaves off unless told to.
 
     Raises:
         ValueError: if the last block's window is not the last map, unshifted.
@@ -68,10 +69,11 @@ class SwinParser(Parser):
         window: int | None = None,
         drop_path: float = 0.1,
         options: Mapping[str, Any] | None = None,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.name, self.image_size, self.window, self.drop_path = name, image_size, window, drop_path
-        self.options = dict(options or {})
+        self.options, self.fused = dict(options or {}), fused
         self.network = self.create()
         self.width = self.network.num_features
         self.stride = self.network.feature_info[-1]["reduction"]
@@ -117,7 +119,11 @@ class SwinParser(Parser):
 
     def _built(self, **options: Any) -> Any:
         own = {"img_size": self.image_size, "drop_path_rate": self.drop_path, "num_classes": 0}
-        return timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
+        network = timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
+        for module in network.modules():
+            if hasattr(module, "fused_attn"):  # timm asks its own global setting, when it builds
+                module.fused_attn = self.fused
+        return network
 
     def _checked(self, network: Any) -> Any:
         last = network.layers[-1].blocks[-1]

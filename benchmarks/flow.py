@@ -1,0 +1,81 @@
+"""Time and peak of measuring the flow between all 78 pairs of layers, beside a plain forward and beside stored maps."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import torch
+import transformers
+from torch import Tensor
+
+from benchmarks.goals import Goal
+from benchmarks.memory import CLEAR, in_fresh_process
+from benchmarks.passes import plain
+from benchmarks.subjects import Tokens, our_bert, their_bert
+from benchmarks.timing import Contenders, interleave, ratio
+from vlp.metrics.flow import cross_modal_share, flow_between_groups
+from vlp.models import VLEncoder
+from vlp.observe.reductions import GroupPaths, advance, first_step
+
+# Axes: B batch, S tokens, G groups of tokens (text, vision), P pairs of layers.
+
+LENGTH = 56
+MEMORY_LENGTHS = (56, 112, 224)
+ROUNDS = 7
+
+
+def measure(rounds: int | None = None) -> list[Goal]:
+    """Return what the flow costs."""
+    tokens = Tokens.draw(LENGTH)
+    fused, eager = their_bert("sdpa"), their_bert("eager")
+    ours = our_bert(fused)
+    contenders: Contenders = {
+        "flow": partial(streamed_flow, ours, tokens),
+        "plain forward": partial(plain, ours, tokens),
+        "their forward": partial(plain, fused, tokens),
+        "stored": partial(stored_flow, eager, tokens),
+    }
+    times = interleave(contenders, rounds or ROUNDS)
+    return [
+        Goal.of_ratio("flow of 78 pairs / plain forward", ratio(times, "flow", "plain forward"), 1.02),
+        Goal.of_ratio("flow of 78 pairs / transformers' SDPA forward", ratio(times, "flow", "their forward"), 1.02),
+        Goal.of_ratio("flow of 78 pairs / from stored maps", ratio(times, "flow", "stored"), 1),
+        *peaks(),
+    ]
+
+
+def peaks() -> list[Goal]:
+    """Return the peak of measuring beside that of our plain forward."""
+    if not os.access(CLEAR, os.W_OK):
+        return [Goal("peak of flow / plain forward", float("nan"), 1.5, note=f"{CLEAR} is not writable here")]
+    return [
+        Goal(
+            f"peak at {length} tokens: flow / plain",
+            in_fresh_process("flow", length) / in_fresh_process("plain", length),
+            1.5,
+        )
+        for length in MEMORY_LENGTHS
+    ]
+
+
+@torch.inference_mode()
+def streamed_flow(model: VLEncoder, tokens: Tokens) -> Tensor:
+    """Return the flow (B, P) of every pair of layers, measured while the model runs."""
+    groups_BSG = torch.stack([~tokens.is_vision, tokens.is_vision], dim=-1)
+    observer = GroupPaths(model.attention_sites, groups_BSG, every_start=True)
+    model(tokens.batch, observers=[observer])
+    return flow_between_groups(torch.stack(list(observer.take().values()), dim=1), groups_BSG.sum(1)[:, None])
+
+
+@torch.inference_mode()
+def stored_flow(model: transformers.BertModel, tokens: Tokens) -> Tensor:
+    """Return the same from kept maps and whole products (S, S), one a first layer."""
+    maps = [weights.mean(1) for weights in model(tokens.ids, output_attentions=True).attentions]
+    mask = torch.ones_like(tokens.is_vision)
+    paths: list[Tensor] = []
+    flows = []
+    for weights in maps:
+        paths = [*(advance(path, weights) for path in paths), first_step(weights)]
+        flows += [cross_modal_share(path, tokens.is_vision, mask) for path in paths]
+    return torch.stack(flows, dim=1)
