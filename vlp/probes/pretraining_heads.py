@@ -67,7 +67,7 @@ class PretrainingProbe(Probe):
         encoder: VLEncoder,
         control: VLEncoder,
         seed: int = 0,
-        needs: Iterable[str] = ("regions",),
+        needs: Iterable[str] = (),
         weights: Path | str | None = None,
         max_samples: int | None = None,
     ) -> None:
