@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -21,10 +22,16 @@ TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 TRAINING = ("experiment=scenes", "dataset.size=22", "dataset.batch_size=4", "trainer.max_steps=2")
 
 
-def run(entry: str, *arguments: str) -> str:
-    """Run a command with all threads of the machine, as a user does; return what it said on stderr."""
+def run(entry: str, *arguments: str, **more: str) -> str:
+    """Run a command with all threads of the machine, as a user does; return what it said on stderr.
+
+    Args:
+        entry: train or probe.
+        arguments: of the command.
+        more: of the environment.
+    """
     command = [sys.executable, str(ROOT / f"{entry}.py"), *SMALLEST, *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | more
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -111,3 +118,33 @@ def test_cells_of_two_processes_finish_in_a_sweep_with_the_table_of_one(
     run("probe", *sweep, "force=true")
     both, alone = tables()
     assert both == alone
+
+
+IMAGES = (
+    *("experiment=scenes", "model=swin_vlp", "size.swin_vlp.options.embed_dim=16", "dataset.size=48"),
+    *("dataset.batch_size=4", "trainer.max_steps=8", "callbacks=none"),
+)
+"""A training on images of 2 + 2 texts, 6 steps of 8 images an epoch, whatever shares them out."""
+LOSSES = ("val/loss", "val/mlm", "val/itm", "val/mfr", "val/vla")
+
+
+def held_out_losses(folder: Path) -> list[list[float]]:
+    """Return the losses of held-out images, one row a validation."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [[float(row[name]) for name in LOSSES] for row in csv.DictReader(file) if row[LOSSES[0]]]
+
+
+def test_two_processes_train_to_the_losses_of_one_with_the_same_batches(tmp_path: Path):
+    """To a relative 1e-5: gradients are added up in another order."""
+    runs = {
+        "two": (*TWO, "trainer.val_check_interval=2"),
+        "one": ("trainer.accumulate_grad_batches=2", "trainer.val_check_interval=4"),
+        "half": ("trainer.val_check_interval=2",),
+    }
+    for name, how in runs.items():
+        run("train", *IMAGES, *how, f"hydra.run.dir={tmp_path / name}", OMP_NUM_THREADS="1")
+    two, one, half = (held_out_losses(tmp_path / name) for name in runs)
+    assert len(one) == len(two) == 5
+    for ours, theirs in zip(two, one, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+    assert half[-1] != pytest.approx(one[-1], rel=1e-3)

@@ -7,7 +7,7 @@ from tests.data.worlds import CAPTIONS, HandMade
 from vlp.data.groups import Texts, matched_groups
 from vlp.data.loading import PretrainingData
 from vlp.data.masking import IGNORE, CellMasking, PairMismatch, TextMasking
-from vlp.data.ordering import Place
+from vlp.data.ordering import Place, TrainingOrder
 from vlp.data.pairs import PretrainingPairs
 from vlp.data.pixels import PixelInput
 from vlp.data.sample import Sample
@@ -153,3 +153,22 @@ def _same(a, b) -> bool:
         (x.inputs.input_ids, x.inputs.masked_regions, x.inputs.pixels, x.text_labels, x.is_matched) for x in (a, b)
     ]
     return all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(*parts, strict=True))
+
+
+class Named(HandMade):
+    """Every caption is its own."""
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(**{**vars(super().__getitem__(index)), "caption": str(index)})
+
+
+def test_captions_of_others_come_from_the_shares_of_all_processes():
+    pairs, numbers = grouped(Named(40), corruptions={}), []
+    for epoch in range(10):
+        share = [place for batch in TrainingOrder(40, 4, 0, rank=0, world_size=2).batches(epoch) for place in batch]
+        own = {place.index for place in share}
+        assert len(own) == 20
+        others = [int(example.sample.caption) for place in share for example in pairs.examples(place)[2:]]
+        numbers += [number in own for number in others]
+    assert len(numbers) == 400
+    assert sum(numbers) == pytest.approx(400 * 19 / 39, abs=4.5 * 10)
