@@ -15,7 +15,7 @@ from torch.nn import functional
 from tests.data.worlds import HandMade
 from tests.probes.subjects import TOKENIZER, encoder, put
 from vlp.data.loading import probe_loader
-from vlp.probes.masks import GAP, HIDDEN, PIVOT, SIDE, TOP, MasksProbe, covered
+from vlp.probes.masks import GAP, HIDDEN, PIVOT, SIDE, TOP, MasksProbe, covered, spread_images
 from vlp.results import Row
 
 
@@ -64,7 +64,7 @@ def test_images_of_the_data_and_of_a_folder_are_drawn_beside_their_masks(tmp_pat
     asked = probe(k=2, num_images=2, folder=tmp_path / "images")
     put(asked, Striped(size=4))
     files = asked.draw(tmp_path / "figures")
-    assert [file.name for file in files] == ["masks-data.png", "masks-folder.png"]
+    assert [file.name for file in files] == ["pictures-data.png", "pictures-folder.png"]
     sheet = np.array(Image.open(files[1]))
     assert sheet.shape == (TOP + 2 * (SIDE + GAP), 3 * SIDE + 2 * GAP, 3)
     plain, parsed = sheet[TOP : TOP + SIDE, :SIDE], sheet[TOP : TOP + SIDE, SIDE + GAP : 2 * SIDE + GAP]
@@ -76,7 +76,7 @@ def test_images_of_the_data_and_of_a_folder_are_drawn_beside_their_masks(tmp_pat
 def test_without_a_folder_the_data_s_own_are_drawn(tmp_path: Path):
     asked = probe(k=2, num_images=6)
     put(asked, Striped(size=4))
-    assert [file.name for file in asked.draw(tmp_path)] == ["masks-data.png"]
+    assert [file.name for file in asked.draw(tmp_path)] == ["pictures-data.png"]
     with pytest.raises(ValueError) as caught:
         probe(folder=tmp_path / "none").draw(tmp_path)
     assert str(caught.value) == f"probe.folder={tmp_path / 'none'}: no such folder; give one with images, or null"
@@ -98,3 +98,10 @@ def test_models_without_a_map_are_refused(model: str, found: str):
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         MasksProbe(encoder(model), encoder(model))
+
+
+def test_images_of_a_folder_are_spread_over_their_names(tmp_path: Path):
+    for number in range(8):
+        (tmp_path / f"{number}.png").touch()
+    assert [path.stem for path in spread_images(tmp_path, 3)] == ["0", "2", "5"]
+    assert len(spread_images(tmp_path, 20)) == 8

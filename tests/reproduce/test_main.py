@@ -13,6 +13,7 @@ from tests.published.samples import VALUES, cell, subject
 from vlp.durable.stopping import Stopped
 from vlp.published import Artefact, load
 from vlp.reproduce import __main__ as reproducing
+from vlp.reproduce.naming import request
 from vlp.results import write_records
 
 ALL_CELLS = [(probe, prober, model) for probe, prober in VALUES for model in ("uniter", "lxmert")]
@@ -172,3 +173,13 @@ def test_a_number_of_seeds_stands_for_the_seeds():
 def test_what_is_no_number_of_seeds_is_told(word: str, capsys: pytest.CaptureFixture[str]):
     assert reproducing.main(["visual_parsing/table5", word]) == 2
     assert f"{word}: expected how many seeds there are to be, 1 or more" in capsys.readouterr().err
+
+
+def test_pictures_of_finished_cells_are_named(tmp_path: Path):
+    figures = tmp_path / "cells" / "0123" / "figures"
+    figures.mkdir(parents=True)
+    for name in ("pictures-folder.png", "pictures-data.png", "masks-cosine-values.png"):
+        (figures / name).touch()
+    asked = request(["visual_parsing/figure2"], tmp_path)
+    assert [*reproducing.pictures(asked)] == [figures / "pictures-data.png", figures / "pictures-folder.png"]
+    assert [*reproducing.pictures(request(["value/table3"], tmp_path))] == []

@@ -48,7 +48,7 @@ class MasksProbe(Probe):
     ``masking=random``, or, of ``cosine``, ``masking=parsed-random`` for the difference image by image. Conditions
     ``model`` and ``random_weights``.
 
-    `draw` draws the first images of the data, and images of a folder.
+    `draw` draws the first images of the data, and some of a folder.
 
     Args:
         encoder: the model in question.
@@ -110,11 +110,11 @@ class MasksProbe(Probe):
         return rows
 
     def draw(self, folder: Path) -> list[Path]:
-        """Draw the first images of the data and those of the folder; return the files."""
-        others = [] if self.folder is None else [_sample(path) for path in first_images(self.folder, self.num_images)]
+        """Draw the first images of the data and some of the folder; return the files."""
+        others = [] if self.folder is None else [_sample(path) for path in spread_images(self.folder, self.num_images)]
         if not others:
             log.warning("masks: no image in folder=%s, so that those of the data alone are drawn", self.folder)
-        sheets = {"masks-data.png": self.first, "masks-folder.png": others}
+        sheets = {"pictures-data.png": self.first, "pictures-folder.png": others}
         return [self._sheet(samples, folder / name) for name, samples in sheets.items() if samples]
 
     def masks(self, parser: SwinParser, pixels: Tensor, sample: Sample) -> VisualMasks:
@@ -172,16 +172,16 @@ def swin_parser(encoder: VLEncoder) -> SwinParser:
     return parser
 
 
-def first_images(folder: Path, count: int) -> list[Path]:
-    """Return the first ``count`` image files of a folder and the folders in it, by name.
+def spread_images(folder: Path, count: int) -> list[Path]:
+    """Return ``count`` image files of a folder and the folders in it, evenly spread over their names; fewer if need be.
 
     Raises:
         ValueError: if there is no such folder.
     """
     if not folder.is_dir():
         raise ValueError(f"probe.folder={folder}: no such folder; give one with images, or null")
-    files = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
-    return [path for path, _ in zip(files, range(count), strict=False)]
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return [files[place * len(files) // count] for place in range(count)] if len(files) > count else files
 
 
 def covered(image: Image.Image, hidden_RC: Tensor, pivot_RC: Tensor) -> Image.Image:

@@ -70,6 +70,7 @@ class Artefact:
         claims: how claims of the paper, by their id, are tested on these rows.
         others: probes of whose rows it holds no number, and which remarks and claims rest on.
         remark: what is to be known of a single number.
+        pictures: which files among a cell's figures are pictures that the paper's are to be held against, as a pattern.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Artefact:
     claims: Mapping[str, Test] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
     remark: Remark = field(default=lambda artefact, row, column, records: [])
+    pictures: str = ""
 
     @property
     def paper(self) -> str:

@@ -239,9 +239,10 @@ FIGURE2 = Artefact(
     },
     columns={"masked tokens drawn on images": Query({"row": ""})},
     remarks=(
-        "Pictures: figures/masks-data.png and masks-folder.png of the cell; the paper prints pictures alone.",
+        "Pictures: figures/pictures-data.png and pictures-folder.png of the cell; the paper prints pictures alone.",
         "Ours: similarity (cosine) of the drawn cell's feature and those of the cells hidden with it.",
     ),
+    pictures="pictures-*.png",
 )
 
 FIGURE3 = Artefact(

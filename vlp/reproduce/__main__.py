@@ -16,6 +16,7 @@ from vlp.report import collect, print_published, write_report
 from vlp.reproduce.naming import ALL, Request, request
 from vlp.reproduce.running import measure
 from vlp.reproduce.state import ROOT, State, state_of
+from vlp.results import FIGURES_FOLDER
 
 OUT, SEEDS = "out=", "seeds="
 
@@ -80,10 +81,19 @@ def reproduce(asked: Request, overrides: Sequence[str]) -> int:
         findings = collect(measured)
         page = write_report(findings, asked.out / REPORT)
         print_published(findings.records)
+        for picture in pictures(asked):
+            print(f"picture: {picture}")
         print(f"report: {page}")
     if failed:
         print(f"cells failed, so these are not whole: {', '.join(failed)}; the same command goes on", file=sys.stderr)
     return 1 if failed else 0
+
+
+def pictures(asked: Request) -> Iterator[Path]:
+    """Yield the files of finished cells that are to be held against the papers' pictures."""
+    for name, folder in asked.folders.items():
+        if pattern := ARTEFACTS[name].pictures:
+            yield from sorted(folder.glob(f"cells/*/{FIGURES_FOLDER}/{pattern}"))
 
 
 def states(asked: Request) -> Iterator[State]:
