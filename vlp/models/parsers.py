@@ -119,7 +119,7 @@ class SwinParser(Parser):
 
     def _built(self, **options: Any) -> Any:
         own = {"img_size": self.image_size, "drop_path_rate": self.drop_path, "num_classes": 0}
-        network = timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
+        network: Any = timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
         for module in network.modules():
             if hasattr(module, "fused_attn"):  # timm asks its own global setting, when it builds
                 module.fused_attn = self.fused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,16 +77,17 @@ def with_global_region(batch: Batch, place: str | None) -> Batch:
     here = torch.ones_like(regions.mask[:, :1])
     fills = {"masked_regions": False, "visual_types": 0, "alignment": NO_WORD}
     others = {name: getattr(batch, name) for name in fills}
+    with_fills: dict[str, Any] = {
+        name: beside(rows, torch.full_like(rows[:, :1], fills[name]), place)
+        for name, rows in others.items()
+        if rows is not None
+    }
     return replace(
         batch,
         features=beside(regions.features, mean, place),
         boxes=beside(regions.boxes, whole, place),
         region_mask=beside(regions.mask, here, place),
-        **{
-            name: beside(rows, torch.full_like(rows[:, :1], fills[name]), place)
-            for name, rows in others.items()
-            if rows is not None
-        },
+        **with_fills,
     )
 
 
