@@ -108,6 +108,7 @@ def test_a_row_before_the_transition_decides_nothing_and_says_so():
         *["matching of held-out pairs 90.0% [89.0, 91.0]"] * 4,
         "before the transition: matching of held-out pairs 55.0% [54.0, 56.0], below 70%",
     ]
+    assert f"{MFR}: before the transition: matching of held-out pairs 55.0% [54.0, 56.0], below 70%." in table.reasons
 
 
 def test_a_row_whose_matching_was_not_measured_decides_nothing():

@@ -7,7 +7,7 @@ import pytest
 
 from tests.published.samples import table3
 from tests.report.samples import HOSTILE
-from vlp.published import ARTEFACTS, Measured, PublishedCell, judge, load, stand_beside, tables_beside
+from vlp.published import ARTEFACTS, CellBeside, Measured, PublishedCell, judge, load, stand_beside, tables_beside
 from vlp.report.published import (
     claims_for_page,
     footnote_marks,
@@ -108,3 +108,9 @@ def test_a_hostile_word_in_a_file_is_one_cell(tmp_path: Path):
 
 def test_a_file_s_name_is_the_table_s():
     assert table_file("visual_parsing/figure3") == "visual_parsing_figure3.csv"
+
+
+@pytest.mark.parametrize(("value", "said"), [(4.49, "4.5"), (0.0233, "0.023"), (0.63, "0.63"), (0.0, "0.0")])
+def test_a_number_much_smaller_than_the_printed_one_keeps_two_digits(value: float, said: str):
+    printed = PublishedCell("row", "column", "4.1", "GMACs")
+    assert shown(CellBeside(printed, Measured(value, None, None, 1, 1), ()), {}).ours == said

@@ -337,3 +337,22 @@ def test_single_prober_seeds_are_not_answered_for_themselves():
 def test_probers_of_one_model_stand_under_one_name():
     answers = [*prober_answers("attention"), *prober_answers("embedding")]
     assert len({whose(answer) for answer in answers}) == 1
+
+
+def test_flow_is_told_layer_by_layer_beside_its_controls():
+    flow = {"model": 0.3, "random_weights": 0.2, "mismatched": 0.29, "uniform": 0.25}
+    rows = [
+        row(condition, "flow", value + layer / 100, 0.01, stage="joint", layer=layer, label="accumulated")
+        for condition, value in flow.items()
+        for layer in (1, 2)
+    ]
+    answer = answer_to(replace(NMI, probe="imf"), rows)
+    assert answer.question == "How much flows between text and vision from layer 1 up to each?"
+    assert answer.missing == ()
+    assert "higher than with random weights in layers 1–2" in answer.finding.text
+
+
+@pytest.mark.parametrize("metric", ["tokens", "multiply_accumulates", "parameters"])
+def test_what_no_weights_change_lacks_no_control(metric: str):
+    answer = answer_to(replace(NMI, probe="imf"), [row("model", metric, 25.0, label="vision")])
+    assert answer.missing == ()

@@ -97,7 +97,7 @@ def stand_beside(artefact: Artefact, records: Iterable[Record]) -> list[TableBes
     for setting, found in by_setting(artefact.rows_of(records)).items():
         cells = tuple(_beside(artefact, cell, found) for cell in table.cells)
         if any(cell.ours is not None for cell in cells):
-            reasons = tuple(_reasons(artefact, setting, cells, found))
+            reasons = (*_reasons(artefact, setting, cells, found), *_notes(artefact, cells, found))
             tables.append(TableBeside(artefact, table, setting, cells, reasons))
     return tables
 
@@ -213,6 +213,14 @@ def _beside(artefact: Artefact, cell: PublishedCell, records: Sequence[Record]) 
     if query is not None and ours is not None and ours.layer is not None and ours.depth != query.depth:
         remarks.append(f"ours is layer {ours.layer} of {ours.depth}, for layer {query.layer} of {query.depth}")
     return CellBeside(cell, ours, tuple(remarks))
+
+
+def _notes(artefact: Artefact, cells: Sequence[CellBeside], records: Sequence[Record]) -> Iterator[str]:
+    """Yield what is to be known of single numbers, each under the head of its row."""
+    for cell in cells:
+        if cell.ours is not None:
+            for remark in artefact.remark(artefact, cell.printed.row, cell.printed.column, records):
+                yield f"{cell.printed.row}: {remark}."
 
 
 def _reasons(

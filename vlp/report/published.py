@@ -12,6 +12,8 @@ from vlp.durable.files import replacing
 from vlp.published import TITLES, CellBeside, Judgement, Measured, PublishedCell, TableBeside, Verdict
 from vlp.report.measures import MISSING
 
+MOST_DIGITS = 6
+
 CLAIMS_FILE = "claims.csv"
 
 PILLS = {Verdict.AGREES: "yes", Verdict.DISAGREES: "no", Verdict.NOT_TESTABLE: "open"}
@@ -163,6 +165,8 @@ def _shown_at(table: TableBeside, row: str, column: str, marks: Mapping[str, str
 
 def _number(value: float, printed: PublishedCell) -> str:
     digits = printed.digits if printed.text else 2
+    while 0 < abs(value) < 10 ** (1 - digits) and digits < MOST_DIGITS:  # at least two that say something
+        digits += 1
     return f"{value:.{digits}f}".replace("-", "\u2212")
 
 

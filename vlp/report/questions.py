@@ -64,6 +64,11 @@ def _cluster_size(found: Sequence[Measurement]) -> Finding | None:
     return describe(found, None)
 
 
+def _flows(found: Sequence[Measurement]) -> Finding | None:
+    """Answer from the flow of every layer; that of uniform attention stands among its controls."""
+    return describe(found, None) if any(each.model for each in found) else None
+
+
 def _of_probers(probe: str, words: str, explain: Callable[[Sequence[Measurement]], str]) -> Question:
     asked = f"Can a prober read off {words}?"
     beside = ("balanced_accuracy", "accuracy_gain", "p_value", "selectivity", "description_length")
@@ -75,6 +80,8 @@ QUESTIONS = (
     Question("pretraining", "bits", "masked_words", "Does it use the image to fill in masked words?", _uses_image),
     Question("nmi", "nmi", "", "Are text and vision mixed more than without training?", _mixes_modalities),
     Question("nmi", "share", "smaller_cluster", "How much of the tokens is in the smaller cluster?", _cluster_size),
+    Question("imf", "flow", "accumulated", "How much flows between text and vision from layer 1 up to each?", _flows),
+    Question("imf", "flow", "layer", "How much flows between text and vision in each layer alone?", _flows),
     _of_probers("vcd", "whether a phrase and a region belong together", why_untrained_links_score),
     _of_probers("vcc", "of which type a phrase and its region are", why_untrained_links_score),
     _of_probers("vri", "whether two regions are related", why_untrained_relations_score),

@@ -43,6 +43,9 @@ Of what has a label, a row a class, random weights are enough.
 DIFFERENCES = frozenset({"accuracy_gain", "p_value", "selectivity"})
 """Metrics that hold their control in them."""
 
+OF_INPUTS = frozenset({"tokens", "multiply_accumulates", "parameters"})
+"""Metrics of what a model reads and of its size, which no weights change."""
+
 MAX_QUANTITIES = 4
 """Quantities of one metric that are answered one by one; of more (a row a class), only those without a label."""
 
@@ -140,6 +143,8 @@ def missing_controls(found: Sequence[Measurement]) -> tuple[str, ...]:
 def _required(found: Measurement, group: Sequence[Measurement]) -> tuple[str, ...]:
     """Return the controls that ``found`` needs: those of the accuracy where a listed probe has other numbers alone."""
     quantity, probe = found.quantity, found.subject.probe
+    if quantity.metric in OF_INPUTS:
+        return ()
     if quantity.label:
         return (MAIN_CONTROL,)
     listed = REQUIRED_CONTROLS.get((probe, quantity.metric))
