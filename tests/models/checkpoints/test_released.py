@@ -133,9 +133,7 @@ FORMATS = {
     ),
     "volta_uniter": volta("uniter_ctrl", (2,), (12,), 114.5, left_out=VOLTA_WORDS),
     "volta_visualbert": volta("visualbert_ctrl", (2,), (12,), 114.9, left_out=VOLTA_WORDS),
-    "volta_vl_bert": volta(
-        "vl_bert_ctrl", (2,), (12,), 116.1, left_out=VOLTA_WORDS, options={"released_behaviour": True}
-    ),
+    "volta_vl_bert": volta("vl_bert_ctrl", (2,), (12,), 116.1, left_out=VOLTA_WORDS),
     "volta_vl_bert_original": volta("vl_bert", (2,), (12,), None, left_out={**VOLTA_WORDS, **VL_BERT_HEADS}),
     "volta_vilbert": volta("vilbert_ctrl", (1, 2), (6, 6), 242, left_out=VOLTA_WORDS),
     "volta_vilbert_original": volta(
@@ -326,18 +324,30 @@ class TestVolta:
             load_contents(encoder, changed)
         assert f"0 missing, 1 unexpected ({key})" in str(error.value)
 
-    def test_the_released_vl_bert_warns_a_model_that_does_right(self, caplog):
-        contents, _ = small("volta_vl_bert")
-        known = FORMATS["volta_vl_bert"]
-        load_contents(replace(known, options={"released_behaviour": False}).build(), contents)
+    def test_the_released_vl_bert_is_followed_by_a_model_that_was_told_nothing(self, caplog):
+        contents, encoder = small("volta_vl_bert")
+        assert not encoder.released_behaviour
+        load_contents(encoder, contents)
+        assert encoder.released_behaviour
+        assert caplog.records == []
+        told = replace(FORMATS["volta_vl_bert"], options={"released_behaviour": True}).build()
+        load_contents(told, contents)
+        batch = batch_of(encoder)
+        assert torch.equal(encoder(batch).text, told(batch).text)
+
+    def test_the_released_vl_bert_warns_a_model_that_was_told_to_do_right(self, caplog):
+        contents, followed = small("volta_vl_bert")
+        load_contents(followed, contents)
+        right = replace(FORMATS["volta_vl_bert"], options={"released_behaviour": False}).build()
+        load_contents(right, contents)
+        assert not right.released_behaviour
         assert [record.getMessage() for record in caplog.records] == [
             "volta_vl_bert.pt (VOLTA's vl_bert_ctrl) was trained with released_behaviour=true and model 'vl_bert_ctrl' "
-            "is built with false: its outputs are not those of the trained model; "
-            "model.released_behaviour=true follows the weights"
+            "was told to have it false: its outputs are not those of the trained model; "
+            "model.released_behaviour=null follows the weights"
         ]
-        caplog.clear()
-        load_contents(known.build(), contents)
-        assert caplog.records == []
+        batch = batch_of(right)
+        assert not torch.allclose(right(batch).text, followed(batch).text)
 
     def test_the_segments_that_newer_code_writes_twice_are_known(self):
         contents, encoder = small("volta_uniter")

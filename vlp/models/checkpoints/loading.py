@@ -110,7 +110,7 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
             f"{listed('missing', report.missing)}, {listed('unexpected', report.unexpected)}; "
             "strict=False loads what fits"
         )
-    _warn_of_behaviour(model, conversion, contents.path)
+    _follow(model, conversion, contents.path)
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -152,13 +152,17 @@ def _check_part(conversion: Conversion, part: str, path: Path) -> None:
         )
 
 
-def _warn_of_behaviour(model: VLEncoder, conversion: Conversion, path: Path) -> None:
-    trained, built = conversion.released_behaviour, model.released_behaviour
-    if trained is not None and trained != built:
+def _follow(model: VLEncoder, conversion: Conversion, path: Path) -> None:
+    """Make the model do what its weights were trained with, or warn where it was told to do otherwise."""
+    trained = conversion.released_behaviour
+    if trained is None:
+        return
+    model.follow(trained)
+    if trained != model.released_behaviour:
         log.warning(
-            "%s (%s) was trained with released_behaviour=%s and model %s is built with %s: its outputs are not those "
-            "of the trained model; model.released_behaviour=%s follows the weights",
-            *(path, conversion.description, _said(trained), repr(model.name), _said(built), _said(trained)),
+            "%s (%s) was trained with released_behaviour=%s and model %s was told to have it %s: its outputs are not "
+            "those of the trained model; model.released_behaviour=null follows the weights",
+            *(path, conversion.description, _said(trained), repr(model.name), _said(model.released_behaviour)),
         )
 
 
