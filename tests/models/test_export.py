@@ -113,6 +113,18 @@ def test_a_released_file_becomes_ours_and_says_what_it_is(tmp_path):
     assert load_weights(encoder, tmp_path / "ours").missing == ()
 
 
+def test_lxmert_as_voltas_paper_first_presents_it_is_built_with_the_keys_that_it_asks_for(tmp_path):
+    size = read_option("size", "tiny")
+    layers = tuple(size[key] for key in ("text_layers", "vision_layers", "cross_layers"))
+    torch.save(released.volta("lxmert", replace(TINY, layers=layers), pooled=128), tmp_path / "pytorch_model_19.bin")
+    assert main([str(tmp_path / "pytorch_model_19.bin"), str(tmp_path / "ours")]) == 0
+    kept = read_record(tmp_path / "ours")
+    assert kept["model"]["embeddings"]["global_region"] is None
+    encoder = build_from_config(kept["model"], kept["feature_width"], kept["vocab_size"])
+    assert load_weights(encoder, tmp_path / "ours").missing == ()
+    assert (encoder.name, encoder.first_region, encoder.pooled_width) == ("lxmert_ctrl", 0, 128)
+
+
 def test_a_converted_file_keeps_the_behaviour_it_was_trained_with(tmp_path, caplog):
     sizes = replace(TINY, layers=(4,))
     torch.save(released.volta("vl_bert_ctrl", sizes, pooled=192), tmp_path / "pytorch_model_9.bin")

@@ -90,6 +90,9 @@ def _described(contents: Contents, conversion: Conversion, model: str | None, si
         raise ValueError(f"{contents.path} ({conversion.description}) has no word embeddings {WORDS}")
     chosen = size or _size_of(words.shape[1], contents)
     option = read_option("model", name)
+    for key, value in conversion.options.items() if name == conversion.model else ():
+        group, _, leaf = key.rpartition(".")
+        option[group][leaf] = value
     config = resolve({"model": option, "size": read_option("size", chosen)})["model"]
     known = resembling(contents, conversion)
     return {

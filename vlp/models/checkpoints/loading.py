@@ -92,7 +92,7 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
     resize = conversion.resize or (lambda name, tensor, shape: tensor)
     fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
-    _check_shapes(model, own, fitting, contents.path)
+    _check_shapes(model, own, fitting, contents.path, conversion)
     report = LoadReport(
         missing=tuple(name for name in own if name not in fitting),
         unexpected=tuple(
@@ -108,7 +108,7 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
         raise ValueError(
             f"{contents.path} ({conversion.description}) does not fit model {model.name!r}: "
             f"{listed('missing', report.missing)}, {listed('unexpected', report.unexpected)}; "
-            "strict=False loads what fits"
+            f"strict=False loads what fits{_built(conversion)}"
         )
     _follow(model, conversion, contents.path)
     model.load_state_dict(fitting, strict=False)
@@ -170,12 +170,19 @@ def _said(value: bool) -> str:
     return str(value).lower()
 
 
-def _check_shapes(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+def _built(conversion: Conversion) -> str:
+    """Say with which keys the model is built, where its option alone is not it."""
+    return f": build the model with {conversion.asked}" if conversion.options else ""
+
+
+def _check_shapes(
+    model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path, conversion: Conversion
+) -> None:
     for name, expected in own.items():
         if name in found and found[name].shape != expected.shape:
             raise ValueError(
                 f"{name} is {tuple(found[name].shape)} in {path} and {tuple(expected.shape)} in model {model.name!r}"
-                f"{_advice(model, own, found)}"
+                f"{_built(conversion) or _advice(model, own, found)}"
             )
 
 
