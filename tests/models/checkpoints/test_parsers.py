@@ -179,6 +179,13 @@ class TestParsers:
         table = network.layers[2].blocks[1].attn.relative_position_bias_table
         assert (len(tensors["layers.2.blocks.1.attn.relative_position_bias_table"]), len(table)) == (11 * 11, 23 * 23)
 
+    def test_a_swin_of_another_size_names_the_right_one(self):
+        with torch.device("meta"):
+            theirs = timm.create_model(SWIN).state_dict()
+        with pytest.raises(ValueError) as error:
+            load_contents(swin_vlp(), Contents(Path("swin.pth"), theirs), part=PARSER)
+        assert str(error.value).endswith("in model 'swin_vlp': the file's parser is that of size=small")
+
     def test_without_its_part_the_file_is_refused(self, tmp_path):
         torch.save(timms_swin().state_dict(), tmp_path / "swin.pth")
         with pytest.raises(ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -359,6 +360,38 @@ def test_tensors_of_any_shape_are_refused_by_name_and_change_nothing(name, shape
         load_contents(encoder, strange, strict=False)
     assert f"in {contents.path} and" in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_of_another_size_names_the_right_one(name):
+    known, (_, encoder) = FORMATS[name], small(name)
+    tensors = known.write(Sizes(known.layers, **{**SMALL, "width": 256}), **known.at_small)
+    with pytest.raises(ValueError) as error:
+        load_contents(encoder, Contents(Path("file"), tensors))
+    assert str(error.value).endswith(": the file's width is 256, as in size=small")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_file_that_is_cut_short_or_holds_code_says_so(name, is_zip, tmp_path, monkeypatch):
+    contents, encoder = small(name)
+    monkeypatch.chdir(tmp_path)
+    torch.save(contents.tensors, "whole", _use_new_zipfile_serialization=is_zip)
+    content = Path("whole").read_bytes()
+    Path("cut").write_bytes(content[: len(content) * 2 // 3])
+    torch.save({**contents.tensors, "more": MakesFolder()}, "hostile", _use_new_zipfile_serialization=is_zip)
+    for file, message in (("cut", "cut is cut short"), ("hostile", "hostile holds no plain tensors, or objects that")):
+        with pytest.raises(ValueError) as error:
+            load_weights(encoder, file)
+        assert str(error.value).startswith(message)
+    assert not Path("ran").exists()
+
+
+class MakesFolder:
+    """Unpickling it would make a folder."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
 
 
 @pytest.mark.slow

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vlp.configs import option_names, read_option
+from vlp.models.building import build
 from vlp.models.checkpoints import huggingface, lxmert, parsers, uniter, vilt, visualbert, vlp, volta
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
@@ -182,7 +184,7 @@ def _check_shapes(
         if name in found and found[name].shape != expected.shape:
             raise ValueError(
                 f"{name} is {tuple(found[name].shape)} in {path} and {tuple(expected.shape)} in model {model.name!r}"
-                f"{_built(conversion) or _advice(model, own, found)}"
+                f"{_advice(model, own, found, conversion)}"
             )
 
 
@@ -192,14 +194,18 @@ def feature_width(tensors: Mapping[str, Tensor]) -> int | None:
     return next((tensor.shape[1] - others for tensor, others in found if tensor.ndim == 2), None)
 
 
-def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], conversion: Conversion) -> str:
     """Say with what arguments the model would probably fit."""
+    if conversion.part:
+        return _parser_size(model, conversion)
     if any(name in found and found[name].ndim != 2 for name in (WORDS, *FEATURES, *ROWS)):
         return ""
     words, features = found.get(WORDS), feature_width(found)
     if words is not None and words.shape[1] != model.width:
         sizes = [size for size in option_names("size") if read_option("size", size)["width"] == words.shape[1]]
         return f": the file's width is {words.shape[1]}, {'as in size=' + sizes[0] if sizes else 'which no size has'}"
+    if conversion.options:
+        return _built(conversion)
     if words is not None and len(words) != model.vocab_size:
         return f": build the model with vocab_size={len(words)}"
     if features is not None and features != model.feature_width:
@@ -210,6 +216,18 @@ def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) 
         if name in found and len(found[name]) != len(own[name])
     )
     return next((f": build the model with {setting}" for setting in rows), "")
+
+
+def _parser_size(model: VLEncoder, conversion: Conversion) -> str:
+    """Say in which size the model has the parser of a file; nothing where it is in none."""
+    resize = conversion.resize or (lambda name, tensor, shape: tensor)
+    for size in option_names("size") if model.name in option_names("model") else ():
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in build(model.name, size=size).state_dict().items()}
+        known = {name: tensor for name, tensor in conversion.tensors.items() if name in shapes}
+        if known and all(resize(name, tensor, shapes[name]).shape == shapes[name] for name, tensor in known.items()):
+            return f": the file's parser is that of size={size}"
+    return ": the file's parser is that of no size"
 
 
 def listed(word: str, names: Sequence[str]) -> str:
