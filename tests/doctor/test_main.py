@@ -70,7 +70,6 @@ def test_without_arguments_nothing_is_loaded_and_no_key_is_shown():
     script = """
 import os, sys
 os.environ["WANDB_API_KEY"] = "secret-of-the-environment"
-from vlp.data.dataset import build_dataset
 from vlp.doctor.__main__ import main
 status = main([])
 print("loaded", sorted({"torch", "wandb", "transformers", "pytorch_lightning", "matplotlib"} & set(sys.modules)))
