@@ -253,7 +253,7 @@ def test_swin_base_of_384_pixels_goes_into_the_parser_of_base_size(source, tmp_p
 
 @pytest.mark.slow
 def test_resnet_101_goes_into_the_parser_of_base_size(tmp_path):
-    theirs = timm.create_model("resnet101")
+    theirs = shaken(timm.create_model("resnet101"))  # its last BatchNorms begin at 0, which lets nothing through
     torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
     encoder = build("soho", size="base")
     report = load_weights(encoder, tmp_path / "resnet.pth", part=PARSER)
@@ -267,4 +267,5 @@ def without_gradient(encoder: VLEncoder) -> list[str]:
     side = encoder.pixel_input.shortest
     grid = parser(torch.randn(1, 3, side, side))
     (grid * torch.randn_like(grid)).sum().backward()
-    return [name for name, parameter in parser.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    found = {name: parameter.grad for name, parameter in parser.named_parameters()}
+    return [name for name, grad in found.items() if grad is None or not grad.any() or not grad.isfinite().all()]
