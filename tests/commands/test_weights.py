@@ -10,8 +10,13 @@ from typing import Any
 import hydra
 import pytest
 
+from tests.commands.conftest import SMALLEST
 from vlp.commands.plans import Plan, Weights, plain
+from vlp.commands.probe import build_subjects
 from vlp.commands.weights import find_weights, is_trained, recipe_overrides
+from vlp.data.dataset import build_dataset
+from vlp.models import build_from_config, export_weights
+from vlp.probes.activations import encoder_digest
 
 
 def config(*overrides: str) -> dict[str, Any]:
@@ -126,3 +131,17 @@ def test_a_plan_survives_being_written_down(tmp_path: Path):
     )
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == plan
+
+
+def test_a_model_and_its_control_do_as_the_weights_were_trained(in_temporary_folder: Path):
+    chosen = config("model=vl_bert_ctrl", "probe=nmi", *SMALLEST)
+    dataset = build_dataset(chosen["dataset"])
+    random = build_subjects(chosen, Weights(), dataset)
+    for trained in (False, True):
+        model = {**chosen["model"], "released_behaviour": trained}
+        encoder = build_from_config(model, dataset.feature_width, random.tokenizer.vocab_size)
+        export_weights(encoder, "trained.safetensors", {"model": model})
+        subjects = build_subjects(chosen, Weights("mine", "", "trained.safetensors"), dataset)
+        assert subjects.encoder.released_behaviour is subjects.control.released_behaviour is trained
+        is_kept_apart = encoder_digest(subjects.control) != encoder_digest(random.control)
+        assert is_kept_apart is trained  # the same random weights that do something else

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.data.worlds import HandMade
-from tests.probes.subjects import TOKENIZER, encoder, pretrained, save
+from tests.probes.subjects import RELEASED, TOKENIZER, encoder, pretrained, released_weights, save
 from vlp.doctor.findings import FAILED, NOTE, OK, Finding
 from vlp.doctor.heads import HALF, examine_heads, judged
 from vlp.pretraining import PretrainingModule
@@ -59,7 +59,9 @@ def test_hidden_words_of_a_model_that_sees_no_image_are_suspicious(tmp_path: Pat
     assert "0.00 [0.00, 0.00] more" in found.found
 
 
-@pytest.mark.parametrize(("ends", "state"), [((0.6, 0.9), OK), ((0.1, 0.4), FAILED), ((0.4, 0.6), NOTE), ((), NOTE)])
+@pytest.mark.parametrize(
+    ("ends", "state"), [((0.6, 0.9), OK), ((0.1, 0.4), FAILED), ((0.4, 0.6), NOTE), ((0.3, 0.48), NOTE), ((), NOTE)]
+)
 def test_the_interval_decides(ends: tuple[float, ...], state: str):
     low, high = ends or (None, None)
     row = Row("model", "accuracy", 0.5, 8, ci_low=low, ci_high=high)
@@ -72,3 +74,30 @@ def test_weights_without_heads_are_told_and_not_tried(tmp_path: Path):
     (found,) = examine_heads(encoder(), encoder(seed=7), path, DATA, TOKENIZER)
     assert (found.state, found.subject) == (NOTE, "behaviour")
     assert found.found.startswith(f"not tried: {path} has no pre-training heads")
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_weights_are_asked_too(name: str, tmp_path: Path):
+    model, path = released_weights(name, tmp_path)
+    found = list(examine_heads(model, encoder(model.name, seed=7), path, DATA, TOKENIZER))
+    assert [finding.subject for finding in found] == ["matching", "hidden words"]
+    assert "of 12 pairs told right" in found[0].found
+    assert "with the mean image" in found[1].found
+
+
+def test_of_a_model_without_matching_hidden_words_are_asked(tmp_path: Path):
+    found = examined(pretrained("vl_bert", "mlm"), tmp_path)
+    assert found["matching"] == Finding(NOTE, "matching", f"not asked: {tmp_path / 'a.ckpt'} has no head of itm")
+    assert "with the mean image" in found["hidden words"].found
+
+
+def test_of_a_model_without_masked_words_matching_is_asked(tmp_path: Path):
+    found = examined(pretrained("uniter", "itm"), tmp_path)
+    assert "of 12 pairs told right" in found["matching"].found
+    assert found["hidden words"].found.endswith("has no head of mlm")
+
+
+def test_a_model_of_text_is_told_as_such(tmp_path: Path):
+    path = save(pretrained("bert", "mlm"), tmp_path / "a.ckpt")
+    (found,) = examine_heads(encoder("bert"), encoder("bert"), path, DATA, TOKENIZER)
+    assert found.found == "not tried: probe pretraining asks what the image is worth, and model bert reads none"

@@ -12,8 +12,11 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from safetensors.torch import save_file
 
+from tests.commands.conftest import SMALLEST, Command, command  # noqa: F401 - a fixture
+from tests.doctor.wrong_features import Change, Changed, as_they_are, wrong
 from tests.models.checkpoints import released
 from tests.models.peers import Sizes
+from vlp.data.dataset import build_dataset
 from vlp.doctor.__main__ import main
 from vlp.durable.digests import write_sidecar
 from vlp.models import build, export_weights
@@ -145,6 +148,39 @@ def test_a_misspelt_key_is_answered_in_one_line(doctor):
     answer = doctor("modle=uniter")
     assert answer.status == 1
     assert answer.lines[-1] == "error: there is no key modle; did you mean model?"
+
+
+def unnamed(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+    """Let the doctor open every dataset with other regions, and with nothing that says so."""
+    monkeypatch.setattr("vlp.doctor.subjects.build_dataset", lambda config: Changed(build_dataset(config), change))
+
+
+def check_wrong_features(doctor, monkeypatch: pytest.MonkeyPatch, seed: int, *overrides: str) -> None:
+    unnamed(monkeypatch, as_they_are)
+    right = doctor(*overrides)
+    assert right.status == 0, right.lines
+    assert "like those of training, by their numbers" in right.of("ok", "features")
+    for name, change in wrong(seed).items():
+        unnamed(monkeypatch, change)
+        answer = doctor(*overrides)
+        assert answer.status == 1, name
+        assert "features do not match weights" in answer.of("failed", "features"), (name, answer.lines)
+
+
+def test_features_that_the_weights_were_not_trained_on_fail(doctor, command: Command, monkeypatch):  # noqa: F811
+    small = [*SMALLEST, "dataset.size=32", "dataset.batch_size=16"]
+    done = command("train", *small, "trainer.max_steps=1", "hydra.run.dir=run")
+    assert done.status == 0, done.err
+    check_wrong_features(doctor, monkeypatch, 0, "weights=run/checkpoints/last.ckpt", *small)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_they_fail_at_the_size_of_the_recipe_too(seed: int, doctor, command: Command, monkeypatch):  # noqa: F811
+    steps = ("trainer.max_steps=60", "trainer.limit_val_batches=1", "trainer.accelerator=cpu")
+    done = command("train", f"seed={seed}", f"dataset.seed={seed}", *steps, "hydra.run.dir=run")
+    assert done.status == 0, done.err
+    check_wrong_features(doctor, monkeypatch, seed, "weights=run/checkpoints/last.ckpt", f"dataset.seed={seed + 1}")
 
 
 TINY = Sizes((4,), width=128, heads=4, feed_forward=512, positions=128, vocab=80, feature_width=20)

@@ -100,9 +100,22 @@ def test_vilbert_s_visual_stream_has_numbers_of_its_own():
 
 
 @pytest.mark.parametrize("released", [None, True, False])
-def test_released_behaviour_is_asked_for_by_name(released):
+def test_released_behaviour_is_asked_for_or_follows_the_weights(released):
     encoder = build("vl_bert_ctrl", feature_width=4, released_behaviour=released)
     assert encoder.released_behaviour is encoder.embeddings.released_behaviour is bool(released)
+    for trained in (True, False):
+        encoder.follow(trained)
+        expected = trained if released is None else released
+        assert encoder.released_behaviour is encoder.embeddings.released_behaviour is expected
+
+
+def test_a_model_whose_release_is_right_has_no_released_behaviour():
+    config = resolve({"model": read_option("model", "uniter"), "size": read_option("size", "tiny")})["model"]
+    with pytest.raises(ValueError, match="model uniter has no released_behaviour"):
+        build_from_config({**config, "released_behaviour": False}, feature_width=4)
+    encoder = build("uniter", feature_width=4)
+    encoder.follow(True)
+    assert not encoder.released_behaviour
 
 
 @pytest.mark.parametrize(("width", "std"), [(768, 0.02), (192, 0.04), (48, 0.08)])

@@ -1,10 +1,12 @@
 """One contract for every option of ``conf/model``; a new model cannot opt out."""
 
+import shutil
 from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.nn import functional
 
 from tests.models.examples import (
@@ -256,6 +258,15 @@ def test_eval_has_no_randomness_and_training_has(name):
 
 @every_model
 @torch.no_grad()
+def test_batch_statistics_are_of_the_whole_batch_whatever_the_sizes_of_its_images(name):
+    encoder = small_encoder(name).train()
+    encoder(batch_for(encoder))
+    steps = [buffer for key, buffer in encoder.named_buffers() if key.endswith("num_batches_tracked")]
+    assert all(count == 1 for count in steps)
+
+
+@every_model
+@torch.no_grad()
 def test_attention_in_training_is_seen_before_dropout(name):
     encoder = small_encoder(name, attention_dropout=0.5, dropout=0.0).train()
     given, seen = batch_for(encoder), Everything()
@@ -284,11 +295,34 @@ def test_the_state_dict_is_the_whole_model(name):
 
 @every_model
 @torch.no_grad()
-def test_compiling_changes_nothing(name):
+def test_capturing_for_compilation_changes_nothing(name):
     encoder = small_encoder(name)
     given = batch_for(encoder)
     compiled = torch.compile(encoder, backend="eager")
     assert_states_close(every_state(compiled(given)), every_state(encoder(given)))
+
+
+@pytest.fixture(scope="module")
+def compiled_code(tmp_path_factory):
+    """A folder of its own for what is compiled, shared by the models since the headers take longest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="inductor needs a C++ compiler")
+@every_model
+@torch.no_grad()
+def test_compiling_changes_nothing(name, compiled_code):
+    torch.compiler.reset()
+    counters.clear()
+    encoder = small_encoder(name, **dict.fromkeys(("layers", "text_layers", "vision_layers", "cross_layers"), 1))
+    compiled = torch.compile(encoder, backend="inductor", dynamic=True)
+    for lengths in (LENGTHS, (3, 9, 8)):
+        given = batch_for(encoder, lengths)
+        assert_states_close(every_state(compiled(given)), every_state(encoder(given)))
+    assert counters["inductor"]["fxgraph_cache_miss"] > 0
 
 
 @every_model

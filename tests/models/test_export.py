@@ -113,24 +113,55 @@ def test_a_released_file_becomes_ours_and_says_what_it_is(tmp_path):
     assert load_weights(encoder, tmp_path / "ours").missing == ()
 
 
+def test_lxmert_as_voltas_paper_first_presents_it_is_built_with_the_keys_that_it_asks_for(tmp_path):
+    size = read_option("size", "tiny")
+    layers = tuple(size[key] for key in ("text_layers", "vision_layers", "cross_layers"))
+    torch.save(released.volta("lxmert", replace(TINY, layers=layers), pooled=128), tmp_path / "pytorch_model_19.bin")
+    assert main([str(tmp_path / "pytorch_model_19.bin"), str(tmp_path / "ours")]) == 0
+    kept = read_record(tmp_path / "ours")
+    assert kept["model"]["embeddings"]["global_region"] is None
+    encoder = build_from_config(kept["model"], kept["feature_width"], kept["vocab_size"])
+    assert load_weights(encoder, tmp_path / "ours").missing == ()
+    assert (encoder.name, encoder.first_region, encoder.pooled_width) == ("lxmert_ctrl", 0, 128)
+
+
 def test_a_converted_file_keeps_the_behaviour_it_was_trained_with(tmp_path, caplog):
     sizes = replace(TINY, layers=(4,))
     torch.save(released.volta("vl_bert_ctrl", sizes, pooled=192), tmp_path / "pytorch_model_9.bin")
     assert main([str(tmp_path / "pytorch_model_9.bin"), str(tmp_path / "ours")]) == 0
     kept = read_record(tmp_path / "ours")
-    assert kept["model"]["released_behaviour"] is True
+    assert kept["released_behaviour"] is True
     assert kept["tokenizer"] == "bert-base-uncased"  # of the public file of this name and format
     encoder = build_from_config(kept["model"], kept["feature_width"], kept["vocab_size"])
-    assert encoder.released_behaviour
-    assert encoder.embeddings.released_behaviour
     load_weights(encoder, tmp_path / "ours")
-    assert caplog.records == []
+    assert encoder.released_behaviour
+    export_weights(encoder, tmp_path / "again.safetensors")  # without a record of its own
     other = build("vl_bert_ctrl", feature_width=FEATURE_WIDTH, vocab_size=VOCAB)
-    load_weights(other, tmp_path / "ours")
-    (warning,) = caplog.records
-    assert (
-        "was trained with released_behaviour=true and model 'vl_bert_ctrl' is built with false" in warning.getMessage()
-    )
+    load_weights(other, tmp_path / "again.safetensors")
+    assert other.released_behaviour
+    assert caplog.records == []
+    right = build("vl_bert_ctrl", feature_width=FEATURE_WIDTH, vocab_size=VOCAB, released_behaviour=False)
+    load_weights(right, tmp_path / "ours")
+    assert len(caplog.records) == 1
+    assert not right.released_behaviour
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_a_checkpoint_of_ours_says_how_it_was_trained(asked, tmp_path, caplog):
+    config = {**config_of("vl_bert_ctrl"), "released_behaviour": asked}
+    trained = build_from_config(config, FEATURE_WIDTH, VOCAB)
+    state = {f"encoder.{key}": value for key, value in trained.state_dict().items()}
+    described = {"model": config, "vocab_size": VOCAB, "feature_width": FEATURE_WIDTH}
+    torch.save({"state_dict": state, "vlp": described}, tmp_path / "last.ckpt")
+    fresh = build_from_config(config_of("vl_bert_ctrl"), FEATURE_WIDTH, VOCAB)
+    fresh.follow(not asked)
+    load_weights(fresh, tmp_path / "last.ckpt")
+    assert fresh.released_behaviour is bool(asked)
+    assert main([str(tmp_path / "last.ckpt"), str(tmp_path / "ours")]) == 0
+    fresh.follow(not asked)
+    load_weights(fresh, tmp_path / "ours")
+    assert fresh.released_behaviour is bool(asked)
+    assert caplog.records == []
 
 
 class TestRefusals:

@@ -10,11 +10,13 @@ import pytorch_lightning as pl
 import torch
 
 from tests.data.worlds import HandMade
+from tests.models.checkpoints import released
 from tests.models.examples import SMALL as PIXEL_MODELS
+from tests.models.peers import Sizes
 from vlp.configs import read_option, resolve
 from vlp.data.dataset import VLDataset
 from vlp.data.tokenisation import open_tokenizer
-from vlp.models import VLEncoder, build_from_config
+from vlp.models import VLEncoder, build_from_config, load_weights
 from vlp.pretraining import Bundle, PretrainingModule
 from vlp.probes.base import Probe
 
@@ -33,8 +35,13 @@ SMALL = {
 CORRUPTIONS = {
     "mlm": {"_target_": "vlp.data.masking.TextMasking", "probability": 0.4},
     "itm": {"_target_": "vlp.data.masking.PairMismatch", "probability": 0.5},
+    "mrc_kl": {"_target_": "vlp.data.masking.RegionMasking", "probability": 0.5},
 }
-HEADS = {"mlm": "vlp.objectives.mlm.MaskedLanguageModelling", "itm": "vlp.objectives.itm.ImageTextMatching"}
+HEADS = {
+    "mlm": "vlp.objectives.mlm.MaskedLanguageModelling",
+    "itm": "vlp.objectives.itm.ImageTextMatching",
+    "mrc_kl": "vlp.objectives.mrc_kl.MaskedRegionClassificationKL",
+}
 
 
 def model_config(name: str) -> dict[str, Any]:
@@ -49,7 +56,8 @@ def encoder(name: str = "uniter", seed: int = 0, feature_width: int = HandMade.f
 
 def objective_config(*names: str) -> dict[str, Any]:
     modules = {
-        name: {"_target_": HEADS[name], "_partial_": True, "corruption": CORRUPTIONS[name]} for name in names or HEADS
+        name: {"_target_": HEADS[name], "_partial_": True, "corruption": CORRUPTIONS[name]}
+        for name in names or ("mlm", "itm")
     }
     return {"combine": "sum", "parts": {name: {"weight": 1, "module": module} for name, module in modules.items()}}
 
@@ -75,6 +83,28 @@ def pretrained(name: str = "uniter", *objectives: str, seed: int = 0) -> Pretrai
 def save(module: PretrainingModule, path: Path) -> Path:
     torch.save({"state_dict": module.state_dict(), "vlp": module.record}, path)
     return path
+
+
+RELEASED = {
+    "uniter": (released.uniter, (2,)),
+    "lxmert": (released.lxmert, (1, 1, 2)),
+    "visualbert": (released.visualbert, (2,)),
+    "vilt": (partial(released.vilt, patch=8), (2,)),
+}
+"""By model, what writes a file of released weights, random ones, and how many layers it has."""
+
+
+def released_weights(name: str, folder: Path) -> tuple[VLEncoder, Path]:
+    """Return a model with released weights, and their file."""
+    write, layers = RELEASED[name]
+    numbers = {"width": 16, "heads": 2, "feed_forward": 32, "positions": 24}
+    if name == "vilt":
+        numbers["positions"] = SMALL["vilt"]["positions"]
+    path = folder / f"{name}.pt"
+    torch.save(write(Sizes(layers, vocab=TOKENIZER.vocab_size, feature_width=HandMade.feature_width, **numbers)), path)
+    model = encoder(name)
+    load_weights(model, path)
+    return model, path
 
 
 def put(probe: Probe, dataset: VLDataset, batch_size: int = 4) -> Probe:

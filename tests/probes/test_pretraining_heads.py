@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from tests.data.worlds import HandMade
-from tests.probes.subjects import TOKENIZER, encoder, pretrained, put, save
+from tests.probes.subjects import RELEASED, TOKENIZER, encoder, pretrained, put, released_weights, save
 from vlp.data.loading import EveryBatch
 from vlp.data.masking import IGNORE
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
-from vlp.data.sample import Regions, Sample
+from vlp.data.sample import Batch, Regions, Sample
+from vlp.models.checkpoints import read_heads
 from vlp.pretraining import PretrainingModule
-from vlp.probes.pretraining_heads import PretrainingProbe, bits_a_sample
+from vlp.probes.pretraining_heads import PretrainingProbe, bits_a_sample, trained_heads
 from vlp.results import Row
 
 
@@ -91,22 +92,6 @@ def test_an_image_that_is_the_mean_already_is_worth_nothing(tmp_path: Path):
     assert value(rows, "model", "bits", "image=mean-own") == 0.0
 
 
-@pytest.mark.parametrize("model", ["swin_vlp", "vilt"])
-def test_a_model_of_pixels_is_asked_without_its_image_too(model: str, tmp_path: Path):
-    module, path = pretrained(model, "mlm", "itm"), tmp_path / "model.ckpt"
-    probe = PretrainingProbe(module.encoder, encoder(model, seed=7), seed=3, weights=save(module, path))
-    rows = put(probe, HandMade(size=12)).rows()
-    assert {r.n for r in rows if r.label == "itm"} == {12}
-    assert value(rows, "model", "bits", "image=mean-own") != 0.0
-    pairs = PretrainingPairs(
-        HandMade(size=12), TOKENIZER, module.corruptions, 3, pixel_input=module.encoder.pixel_input
-    )
-    batch = pairs[next(iter(EveryBatch(12, 12, [("mlm",)])))]
-    blind = probe._without_image(batch).pixels
-    mean = batch.inputs.pixels.mean((0, 2, 3))  # images of one size, none of them padded
-    torch.testing.assert_close(blind, mean[:, None, None].expand_as(blind), rtol=1e-5, atol=1e-5)
-
-
 def test_an_image_that_matters_is_worth_something(tmp_path: Path):
     assert value(rows_of(pretrained(), tmp_path), "model", "bits", "image=mean-own") != 0.0
 
@@ -125,23 +110,70 @@ def test_annotated_truth_decides_what_matches(tmp_path: Path):
     assert {r.n for r in rows if r.metric == "bits"} == {6}  # words of mismatched pairs are not asked for
 
 
-@pytest.mark.parametrize(
-    ("objectives", "message"),
-    [
-        (("itm",), "{path} has heads itm; probe pretraining asks those of mlm and itm"),
-        (("mlm",), "{path} has heads mlm; probe pretraining asks those of mlm and itm"),
-    ],
-)
-def test_missing_objectives_are_named(objectives: tuple[str, ...], message: str, tmp_path: Path):
-    path = save(pretrained("uniter", *objectives), tmp_path / "model.ckpt")
-    with pytest.raises(ValueError, match=f"^{re.escape(message.format(path=path))}$"):
-        PretrainingProbe(encoder(), encoder(), weights=path)
+@pytest.mark.parametrize(("objective", "metrics"), [("itm", {"accuracy"}), ("mlm", {"bits"})])
+def test_one_head_gives_its_rows(objective: str, metrics: set[str], tmp_path: Path):
+    rows, both = rows_of(pretrained("uniter", objective), tmp_path), rows_of(pretrained(), tmp_path)
+    assert {row.metric for row in rows} == metrics
+    assert [row.label for row in rows] == [row.label for row in both if row.metric in metrics]
+
+
+def test_objectives_of_which_none_is_asked_are_named(tmp_path: Path):
+    module = pretrained("uniter", "mrc_kl")
+    path = save(module, tmp_path / "model.ckpt")
+    message = f"{path} has heads mrc_kl; probe pretraining asks those of mlm and itm"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        PretrainingProbe(module.encoder, module.encoder, weights=path)
+
+
+@pytest.mark.parametrize("name", ["vilt", "soho", "swin_vlp"])
+def test_models_of_pixels_are_asked_with_the_mean_colour(name: str, tmp_path: Path):
+    module = pretrained(name)
+    probe = PretrainingProbe(module.encoder, encoder(name, seed=7), seed=3, weights=save(module, tmp_path / "a.ckpt"))
+    seen: list[Batch] = []
+    module.encoder.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    rows = put(probe, HandMade(size=6), batch_size=6).rows()
+    assert value(rows, "model", "bits", "image=mean-own") != 0.0
+    assert {row.n for row in rows} == {6}
+    _, own, mean = (batch.pixels for batch in seen)
+    assert own is not None
+    assert mean is not None
+    assert mean.flatten(2).std(2).max() < 1e-6 < own.flatten(2).std(0).max()
+    assert mean[0, :, 0, 0].tolist() == pytest.approx(own.mean((0, 2, 3)).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_heads_of_released_weights_are_asked_as_their_paper_has_it(name: str, tmp_path: Path):
+    model, path = released_weights(name, tmp_path)
+    words, matching = trained_heads(model, path)
+    assert words is not None
+    assert matching is not None
+    found = {
+        **{f"mlm.{key}": tensor for key, tensor in words.state_dict().items()},
+        **{f"itm.{key}": tensor for key, tensor in matching.state_dict().items()},
+    }
+    released = read_heads(path)
+    assert all(torch.equal(released[key], tensor) for key, tensor in found.items())
+    assert matching.corruption.replace == ("text" if name in ("lxmert", "visualbert") else "image")
+    assert words.corruption.at_least_one == (name == "uniter")
+    rows = put(PretrainingProbe(model, encoder(name, seed=7), weights=path), HandMade(size=6)).rows()
+    assert {(row.condition, row.metric) for row in rows} >= {("model", "accuracy"), ("model", "bits")}
+
+
+def test_released_weights_with_half_a_head_are_refused(tmp_path: Path):
+    model, path = released_weights("uniter", tmp_path)
+    tensors = torch.load(path)
+    del tensors["cls.predictions.bias"]
+    torch.save(tensors, path)
+    message = f"{path} lacks pre-training heads that those of model uniter have: mlm.head.bias"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        PretrainingProbe(model, encoder(seed=7), weights=path)
 
 
 def test_weights_without_heads_are_refused(tmp_path: Path):
     path = tmp_path / "encoder.ckpt"
     torch.save({"state_dict": encoder().state_dict()}, path)
-    message = f"{path} has no pre-training heads, which probe pretraining asks; expected a .ckpt of train.py"
+    expected = "expected a .ckpt of train.py, or released weights with theirs"
+    message = f"{path} has no pre-training heads, which probe pretraining asks; {expected}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         PretrainingProbe(encoder(), encoder(), weights=path)
 

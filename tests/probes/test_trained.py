@@ -277,6 +277,14 @@ def test_a_text_only_model_is_refused(name: str):
 
 
 @pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("model", ["vilt", "soho", "swin_vlp"])
+def test_a_model_of_pixels_is_refused(name: str, model: str):
+    message = rf"^model {model} reads pixels and has no region tokens; probe \w+Probe needs them$"
+    with pytest.raises(ValueError, match=message):
+        probe(name, model=model)
+
+
+@pytest.mark.parametrize("name", PROBES)
 def test_needs_are_annotations_and_stand_in_the_config(name: str):
     assert probe(name).needs == frozenset(read_option("probe", name)["needs"])
     assert probe(name).needs <= ANNOTATIONS

@@ -148,7 +148,9 @@ def build_subjects(config: Config, weights: Weights, dataset: VLDataset) -> Subj
     encoder = _build(config, dataset, tokenizer, config["seed"])
     if weights.path is not None:
         load_weights(encoder, weights.path)
-    return Subjects(encoder, _build(config, dataset, tokenizer, config["seed"] + CONTROL_SEED), tokenizer)
+    control = _build(config, dataset, tokenizer, config["seed"] + CONTROL_SEED)
+    control.follow(encoder.released_behaviour)  # only the weights differ
+    return Subjects(encoder, control, tokenizer)
 
 
 def check_features(record: Mapping[str, Any], dataset: VLDataset, weights: Weights) -> None:

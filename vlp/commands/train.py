@@ -20,6 +20,7 @@ from vlp.commands.weights import CHECKPOINT
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset
 from vlp.data.loading import PretrainingData
+from vlp.data.statistics import region_statistics, spread
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.durable import stopping
 from vlp.models import VLEncoder, build_from_config
@@ -120,6 +121,8 @@ def build_trainer(config: Config, run_dir: Path, rows: int = 0, trackers: Sequen
 
 def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: CaptionTokenizer) -> dict[str, Any]:
     """Return, in plain types, what is needed to build the model and its heads again and to feed them."""
+    reads_regions = encoder.reads == "regions"
+    regions = region_statistics(sample.regions for sample in spread(dataset)) if reads_regions else None
     return {
         "model": dict(config["model"]),
         "size": config["size"]["name"],
@@ -127,7 +130,8 @@ def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: Ca
         "feature_width": encoder.feature_width,
         "num_classes": dataset.num_classes,
         "tokenizer": tokenizer.source,
-        "features": dict(dataset.fingerprint) if encoder.reads == "regions" else {},
+        "features": dict(dataset.fingerprint) if reads_regions else {},
+        "region_statistics": regions and regions.record(),
         "objective": dict(config["objective"]),
         "dataset": dataset.name,
         "seed": config["seed"],

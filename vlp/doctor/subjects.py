@@ -17,11 +17,11 @@ from vlp.commands.weights import find_weights, is_trained
 from vlp.configs.showing import shown
 from vlp.data.dataset import VLDataset, build_dataset, require
 from vlp.data.tokenisation import open_tokenizer
+from vlp.doctor.features import examine_features
 from vlp.doctor.findings import FAILED, NOTE, OK, Finding, guarded
-from vlp.doctor.heads import examine_heads
+from vlp.doctor.heads import SUSPICIOUS, examine_heads
 from vlp.durable.digests import check_digest
 from vlp.models import VLEncoder, build_from_config, load_weights
-from vlp.models.building import RELEASED_KEY
 from vlp.models.checkpoints import vlp
 from vlp.models.checkpoints.files import Contents, read_contents, weights_file
 from vlp.models.checkpoints.loading import convert
@@ -176,12 +176,10 @@ def examine_as_published(patient: Patient) -> Iterator[Finding]:
         return
     encoder, record = read_encoder(contents.path)
     left = f"{len(conversion.heads)} weights of heads, {len(conversion.left_out)} left out"
-    given = f"model={encoder.name} size={record['size']}"
-    if encoder.released_behaviour:
-        given += f" model.{RELEASED_KEY}=true"
-    yield Finding(
-        OK, "loading", f"{given}, format {conversion.source}: 0 missing, 0 unexpected; {left}", f"give {given}"
-    )
+    given = f"{conversion.asked} size={record['size']}"
+    behaviour = ", which does as its released code does" if encoder.released_behaviour else ""
+    told = f"{given}{behaviour}, format {conversion.source}: 0 missing, 0 unexpected; {left}"
+    yield Finding(OK, "loading", told, f"give {given}")
 
 
 def _record(record: Mapping[str, Any]) -> Iterator[Finding]:
@@ -212,12 +210,15 @@ def examine_model(patient: Patient) -> Iterator[Finding]:
         return
     yield _tokenizer(patient.record, tokenizer.vocab_size)
     if dataset is not None:
-        check_features(patient.record, dataset, patient.weights)
-        yield _features(patient.record, dataset)
+        _check_names(patient.record, dataset, patient.weights)
+        if encoder.reads == "regions":
+            yield examine_features(patient.record, dataset)
     fit = _fit(encoder, str(patient.weights.path))
+    control.follow(encoder.released_behaviour)
     yield fit
     if fit.state == OK and dataset is not None:
-        yield from examine_heads(encoder, control, Path(str(patient.weights.path)), dataset, tokenizer)
+        behaviour = partial(examine_heads, encoder, control, Path(str(patient.weights.path)), dataset, tokenizer)
+        yield from guarded("behaviour", SUSPICIOUS, behaviour)
 
 
 def _tokenizer(record: Mapping[str, Any], size: int) -> Finding:
@@ -230,11 +231,11 @@ def _tokenizer(record: Mapping[str, Any], size: int) -> Finding:
     return Finding(OK, "tokenizer", f"{size:,} pieces, as in training")
 
 
-def _features(record: Mapping[str, Any], dataset: VLDataset) -> Finding:
-    if record.get("features") and dataset.fingerprint:
-        return Finding(OK, "features", "those of the dataset are what the weights were trained on")
-    silent = "the weights do not" if dataset.fingerprint else f"dataset {dataset.name} does not"
-    return Finding(NOTE, "features", f"{silent} say which they are", "make sure: no error tells wrong ones")
+def _check_names(record: Mapping[str, Any], dataset: VLDataset, weights: Weights) -> None:
+    try:
+        check_features(record, dataset, weights)
+    except ValueError as error:
+        raise ValueError(f"features do not match weights: {error}") from error
 
 
 def _fit(encoder: VLEncoder, path: str) -> Finding:

@@ -12,7 +12,8 @@ from vlp.models.encoder import VLEncoder
 PAPER_KEY = "paper"
 """Key of a model's config with the published ``vocab_size`` and ``feature_width``."""
 RELEASED_KEY = "released_behaviour"
-"""Key of a model's config, where the released code is wrong: whether to do as it does."""
+"""Key of a model's config, where the released code is wrong: whether to do as it does, null for as its weights were
+trained; and of a checkpoint's record: whether they were trained so."""
 
 
 def build(
@@ -33,7 +34,8 @@ def build(
         size: an option of ``conf/size``.
         feature_width: of the region features; None for the paper's.
         vocab_size: None for the paper's at base, for the shipped vocabulary's below.
-        released_behaviour: of a model whose released code is wrong, whether to do as it does; None for the config's.
+        released_behaviour: of a model whose released code is wrong, whether to do as it does; None for as the weights
+            that are loaded were trained, and right until then.
         visual_parser: of a model that has one to choose, an option of ``conf/visual_parser``; None for the config's.
         overrides: keys of the size's config, such as ``layers=2``.
 

@@ -46,8 +46,11 @@ class VLEncoder(nn.Module):
         feature_width: width of the region features; None where none are read.
         pooler: takes the last states of both streams; None for a model without.
         initializer_range: standard deviation of initial weights; None for `initial_std` of the width.
-        released_behaviour: whether it does what the released code does where that is wrong; what that is, the
-            embedding says.
+        released_behaviour: whether to do what the released code does where that is wrong; what that is, the embedding
+            says. None: as the weights were trained (`follow`), and right until any say so.
+
+    Raises:
+        ValueError: if ``released_behaviour`` is given to a model whose released code does what it should.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class VLEncoder(nn.Module):
         feature_width: int | None = None,
         pooler: Pooler | None = None,
         initializer_range: float | None = None,
-        released_behaviour: bool = False,
+        released_behaviour: bool | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -71,7 +74,11 @@ class VLEncoder(nn.Module):
         self.pooled_width = None if pooler is None else pooler.width
         self.heads_of = stack.heads_of
         self.sites: tuple[Site, ...] = stack.sites
-        self.released_behaviour = released_behaviour
+        self.asked_behaviour = released_behaviour
+        if released_behaviour is not None:
+            if self.embeddings.released_behaviour is None:
+                raise ValueError(f"model {name} has no released_behaviour: its released code does what it should")
+            self.embeddings.released_behaviour = released_behaviour
         self.initializer_range = initializer_range or initial_std(self.width)
         initialise(self, self.initializer_range)
         self.embeddings.initialise_own()
@@ -108,6 +115,16 @@ class VLEncoder(nn.Module):
     def reads(self) -> str:
         """What it reads of an image: ``regions`` or ``pixels``; ``text`` if it reads none."""
         return self.embeddings.reads
+
+    @property
+    def released_behaviour(self) -> bool:
+        """Whether it does what its released code does wrong."""
+        return bool(self.embeddings.released_behaviour)
+
+    def follow(self, released_behaviour: bool) -> None:
+        """Do as weights of this model were trained, unless it was built to do one or the other."""
+        if self.asked_behaviour is None and self.embeddings.released_behaviour is not None:
+            self.embeddings.released_behaviour = released_behaviour
 
     @property
     def pixel_input(self) -> PixelInput | None:

@@ -15,7 +15,7 @@ from typing import Any
 from vlp.configs import option_names, read_option, resolve
 from vlp.configs.showing import printable
 from vlp.durable.digests import file_digest, write_sidecar
-from vlp.models.building import RELEASED_KEY, build_from_config
+from vlp.models.building import build_from_config
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
 from vlp.models.checkpoints.loading import WORDS, convert, feature_width, load_contents
@@ -90,8 +90,9 @@ def _described(contents: Contents, conversion: Conversion, model: str | None, si
         raise ValueError(f"{contents.path} ({conversion.description}) has no word embeddings {WORDS}")
     chosen = size or _size_of(words.shape[1], contents)
     option = read_option("model", name)
-    if conversion.released_behaviour is not None and RELEASED_KEY in option:
-        option[RELEASED_KEY] = conversion.released_behaviour
+    for key, value in conversion.options.items() if name == conversion.model else ():
+        group, _, leaf = key.rpartition(".")
+        option[group][leaf] = value
     config = resolve({"model": option, "size": read_option("size", chosen)})["model"]
     known = resembling(contents, conversion)
     return {

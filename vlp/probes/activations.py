@@ -155,9 +155,10 @@ def shard_bounds(pairs: Pairs) -> list[int]:
 
 
 def encoder_digest(encoder: VLEncoder) -> str:
-    """Return the sha256 of a model's weights, names and heads."""
+    """Return the sha256 of a model's weights, names, heads and behaviour, which its weights may say."""
     heads = " ".join(str(number) for number in dict.fromkeys(encoder.heads_of.values()))
-    sha256 = hashlib.sha256(f"{encoder.name} {heads}".encode())
+    behaviour = " as released" if encoder.released_behaviour else ""
+    sha256 = hashlib.sha256(f"{encoder.name} {heads}{behaviour}".encode())
     for name, tensor in encoder.state_dict().items():
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

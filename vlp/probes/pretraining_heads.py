@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from vlp.configs import read_option
 from vlp.configs.showing import shown
 from vlp.configs.targets import check_class, is_shipped, targets
 from vlp.data.dataset import VLDataset
 from vlp.data.loading import EveryBatch, whole_batches
-from vlp.data.masking import IGNORE
+from vlp.data.masking import IGNORE, Corruption
 from vlp.data.pairs import PretrainingBatch, PretrainingPairs
-from vlp.data.statistics import mean_feature, mean_pixel, with_mean_feature, with_mean_pixel
+from vlp.data.sample import Batch
+from vlp.data.statistics import mean_colour, mean_feature, with_mean_colour, with_mean_feature
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.metrics.estimates import Estimate, SampleMean
 from vlp.models.checkpoints.files import read_contents
-from vlp.models.checkpoints.vlp import HEADS
+from vlp.models.checkpoints.loading import convert
 from vlp.models.encoder import Encoding, VLEncoder
 from vlp.objectives.itm import ImageTextMatching
 from vlp.objectives.mlm import MaskedLanguageModelling
@@ -35,6 +38,9 @@ from vlp.results import Row
 OBJECTIVE_HOMES = ("vlp.objectives", "vlp.data.masking")
 """Where the classes are, of ours, that a checkpoint's objectives may name."""
 
+ASKED = ("mlm", "itm")
+"""The objectives whose heads are asked, as ``conf/objective/part`` calls them."""
+
 CONDITIONS = ("model", "random_weights")
 IMAGES = ("own", "mean", "mean-own")
 """Which image a masked word is told with; the last is the paired difference."""
@@ -46,20 +52,22 @@ class PretrainingProbe(Probe):
     Rows ``accuracy`` with label ``itm``: matching, on pairs some of which are mismatched and where nothing is hidden,
     beside the condition ``majority``. Rows ``bits`` with label ``masked_words``: the loss of hidden words of matched
     pairs, a sample's words averaged first. There ``parameter`` says which image the model saw: ``image=own``,
-    ``image=mean`` (every region has the mean feature of the data, at its own place; every pixel has their mean colour),
+    ``image=mean`` (every region has the mean feature of the data, at its own place, or every pixel their mean colour),
     and ``image=mean-own``, the difference sample by sample: what the image is worth. What is hidden and what is
-    mismatched is drawn as training was configured to, as a function of the seed and the sample.
+    mismatched is drawn as training was configured to, or, for weights that do not say how, as ``conf/objective`` has it
+    of the model's paper, as a function of the seed and the sample. Weights with one of the two heads give its rows.
 
     Args:
         encoder: the model in question.
         control: the same architecture with random weights; it gets random heads.
         seed: of the masks and mismatched pairs.
         needs: annotations the data must have.
-        weights: the checkpoint of ours that ``encoder`` was loaded from, which has the heads; None for random weights.
+        weights: the checkpoint that ``encoder`` was loaded from, ours or released, which has the heads; None for random
+            weights.
         max_samples: of the data, the first ones; None for all.
 
     Raises:
-        ValueError: if there are no heads of `mlm` and `itm`, or the model reads no image.
+        ValueError: if there is no head of `mlm` or `itm`, or the model reads no image.
     """
 
     def __init__(
@@ -87,8 +95,9 @@ class PretrainingProbe(Probe):
     ) -> DataLoader[Any]:
         """Return every sample, or the first ones, twice: in a matched or mismatched pair, and with words hidden."""
         pixel_input = self.encoder.pixel_input
-        self.mean = mean_feature(dataset) if pixel_input is None else mean_pixel(dataset, pixel_input)
-        corruptions = {"itm": self.matching.corruption, "mlm": self.words.corruption}
+        self.mean = mean_feature(dataset) if pixel_input is None else mean_colour(dataset, pixel_input)
+        heads = {"itm": self.matching, "mlm": self.words}
+        corruptions: dict[str, Corruption] = {task: head.corruption for task, head in heads.items() if head is not None}
         pairs = PretrainingPairs(dataset, tokenizer, corruptions, self.seed, self.encoder.max_positions, pixel_input)
         size = len(dataset) if self.max_samples is None else min(self.max_samples, len(dataset))
         order = EveryBatch(size, batch_size, [(task,) for task in corruptions])
@@ -102,15 +111,13 @@ class PretrainingProbe(Probe):
             self._ask_words(batch)
 
     def results(self) -> list[Row]:
-        """Return rows of matching, of the majority, and of hidden words."""
-        accuracy, matched, bits = self.accuracy.estimate(), self.matched.estimate(), self.bits.estimate()
-        itm = [estimated_row(name, "accuracy", accuracy, i, label="itm") for i, name in enumerate(CONDITIONS)]
-        majority = Row(
-            "majority", "accuracy", float(max(matched.value, 1 - matched.value)), int(matched.n), label="itm"
-        )
-        return [*itm, majority, *_word_rows(bits)]
+        """Return rows of matching, of the majority, and of hidden words, where there is a head for them."""
+        matching = [] if self.matching is None else _matching_rows(self.accuracy.estimate(), self.matched.estimate())
+        return [*matching, *([] if self.words is None else _word_rows(self.bits.estimate()))]
 
     def _ask_matching(self, batch: PretrainingBatch) -> None:
+        assert self.matching is not None
+        assert self.control_matching is not None
         models = ((self.encoder, self.matching), (self.control, self.control_matching))
         answers = [head.logits(encoder(batch.inputs)).argmax(-1) for encoder, head in models]
         right = torch.stack([answer == batch.is_matched.long() for answer in answers], dim=1)
@@ -118,7 +125,9 @@ class PretrainingProbe(Probe):
         self.matched.update(batch.is_matched.double())
 
     def _ask_words(self, batch: PretrainingBatch) -> None:
-        blind = self._without_image(batch)
+        assert self.words is not None
+        assert self.control_words is not None
+        blind = self._without_image(batch.inputs)
         models = ((self.encoder, self.words), (self.control, self.control_words))
         values = [
             (
@@ -129,13 +138,11 @@ class PretrainingProbe(Probe):
         ]
         self.bits.update(torch.stack([torch.stack([own, mean, mean - own], 1) for own, mean in values], dim=1))
 
-    def _without_image(self, batch: PretrainingBatch) -> Any:
+    def _without_image(self, inputs: Batch) -> Batch:
         if self.mean is None:
-            raise RuntimeError("PretrainingProbe: test it on what its loader() returns, which finds the mean feature")
-        inputs = batch.inputs
-        if inputs.pixels is not None:
-            assert inputs.pixel_mask is not None
-            return replace(inputs, pixels=with_mean_pixel(inputs.pixels, inputs.pixel_mask, self.mean))
+            raise RuntimeError("PretrainingProbe: test it on what its loader() returns, which finds the mean image")
+        if inputs.pixels is not None and inputs.pixel_mask is not None:
+            return replace(inputs, pixels=with_mean_colour(inputs.pixels, inputs.pixel_mask, self.mean))
         assert inputs.features is not None
         assert inputs.region_mask is not None
         return replace(inputs, features=with_mean_feature(inputs.features, inputs.region_mask, self.mean))
@@ -152,45 +159,66 @@ def bits_a_sample(
     return total / is_asked_BT.sum(1)
 
 
-def trained_heads(encoder: VLEncoder, weights: Path | str | None) -> tuple[MaskedLanguageModelling, ImageTextMatching]:
-    """Return the heads of masked words and of matching in the checkpoint ``weights``, frozen.
+Heads = tuple[MaskedLanguageModelling | None, ImageTextMatching | None]
+
+
+def trained_heads(encoder: VLEncoder, weights: Path | str | None) -> Heads:
+    """Return the heads of masked words and of matching in the checkpoint ``weights``, frozen; None for one it lacks.
 
     Raises:
-        ValueError: if it has none, or they are of other shapes than its record says.
+        ValueError: if it has neither, or they are of other shapes than its record says.
     """
-    heads = _built(encoder, weights)
-    tensors = read_contents(_given(weights)).tensors
-    own = {key.removeprefix(HEADS): tensor for key, tensor in tensors.items() if key.startswith(HEADS)}
+    heads, tensors = _built(encoder, weights)
     try:
-        missing = heads.load_state_dict(own, strict=False).missing_keys
+        heads.load_state_dict(tensors, strict=False)
     except RuntimeError as error:  # torch's way of saying that shapes differ
         why = "; ".join(str(error).split("\n\t")[1:])
         raise ValueError(f"{weights} has pre-training heads of other shapes than its record says: {why}") from error
-    if missing:
-        raise ValueError(f"{weights} lacks pre-training heads that its record lists: {', '.join(missing)}")
     return _pick(heads, weights)
 
 
-def random_heads(
-    encoder: VLEncoder, weights: Path | str | None, seed: int
-) -> tuple[MaskedLanguageModelling, ImageTextMatching]:
+def random_heads(encoder: VLEncoder, weights: Path | str | None, seed: int) -> Heads:
     """Return heads like those of the checkpoint ``weights``, with random weights, frozen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _pick(_built(encoder, weights), weights)
+        return _pick(_built(encoder, weights)[0], weights)
 
 
-def _built(encoder: VLEncoder, weights: Path | str | None) -> nn.ModuleDict:
-    record = read_contents(_given(weights)).record or {}
-    if not record.get("objective"):
-        raise ValueError(
-            f"{weights} has no pre-training heads, which probe pretraining asks; expected a .ckpt of train.py"
-        )
+def _built(encoder: VLEncoder, weights: Path | str | None) -> tuple[nn.ModuleDict, dict[str, Tensor]]:
+    """Return the heads that a checkpoint has, with random weights, and its own weights of them by their names."""
+    contents = read_contents(_given(weights))
+    record, tensors = contents.record or {}, convert(contents).heads
+    objective = record.get("objective") or _objective_of(encoder.name, tensors)
     try:
-        _check_objective(record["objective"])
-        return Bundle.from_config(record["objective"]).build(encoder, record.get("num_classes"))
+        heads = _described(objective).build(encoder, record.get("num_classes")) if objective else nn.ModuleDict()
     except (ValueError, TypeError) as error:  # of what the record says, where a run's own config would be meant
         raise ValueError(f"{weights}, record: {error}") from error
+    if not heads or not tensors:
+        expected = "expected a .ckpt of train.py, or released weights with theirs"
+        raise ValueError(f"{weights} has no pre-training heads, which probe pretraining asks; {expected}")
+    if missing := [name for name in heads.state_dict() if name not in tensors]:
+        says = "its record lists" if record else f"those of model {encoder.name} have"
+        raise ValueError(f"{weights} lacks pre-training heads that {says}: {', '.join(missing)}")
+    return heads, tensors
+
+
+def _described(objective: Mapping[str, Any]) -> Bundle:
+    _check_objective(objective)
+    return Bundle.from_config(objective)
+
+
+def _objective_of(model: str, tensors: Iterable[str]) -> dict[str, Any]:
+    """Return what the paper of ``model`` says of the heads that released weights have; empty where they have none."""
+    found = {name.partition(".")[0] for name in tensors} & set(ASKED)
+    if not found:
+        return {}
+    parts = {name: part for name, part in read_option("objective", model)["parts"].items() if name in found}
+    modules = {
+        name: OmegaConf.merge(read_option("objective/part", name), part.get("module") or {})
+        for name, part in parts.items()
+    }
+    described = {name: {**parts[name], "module": OmegaConf.to_container(module)} for name, module in modules.items()}
+    return {"combine": "sum", "parts": described} if described else {}
 
 
 def _check_objective(objective: Mapping[str, Any]) -> None:
@@ -217,13 +245,21 @@ def _given(weights: Path | str | None) -> Path:
     return Path(weights)
 
 
-def _pick(heads: nn.ModuleDict, weights: Path | str | None) -> tuple[MaskedLanguageModelling, ImageTextMatching]:
+def _pick(heads: nn.ModuleDict, weights: Path | str | None) -> Heads:
     heads.requires_grad_(False).eval()
     words = next((head for head in heads.values() if isinstance(head, MaskedLanguageModelling)), None)
     matching = next((head for head in heads.values() if isinstance(head, ImageTextMatching)), None)
-    if words is None or matching is None:
-        raise ValueError(f"{weights} has heads {', '.join(heads)}; probe pretraining asks those of mlm and itm")
+    if words is None and matching is None:
+        raise ValueError(
+            f"{weights} has heads {', '.join(heads)}; probe pretraining asks those of {' and '.join(ASKED)}"
+        )
     return words, matching
+
+
+def _matching_rows(accuracy: Estimate, matched: Estimate) -> list[Row]:
+    rows = [estimated_row(name, "accuracy", accuracy, i, label="itm") for i, name in enumerate(CONDITIONS)]
+    majority = float(max(matched.value, 1 - matched.value))
+    return [*rows, Row("majority", "accuracy", majority, int(matched.n), label="itm")]
 
 
 def _word_rows(bits: Estimate) -> list[Row]:

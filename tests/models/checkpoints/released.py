@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+import transformers
 from torch import Tensor
 
-from tests.models.peers import Sizes
+from tests.models.peers import WITH_HEADS, Sizes, config_of
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -213,15 +214,48 @@ def microsofts_swin(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, **drawn(dense("head", 7, 8))}
 
 
+def of_transformers(model: str, sizes: Sizes, answers: int = ANSWERS) -> dict[str, Tensor]:
+    """What transformers saves of a model with the heads of its pre-training; names and shapes are its own."""
+    config = config_of(model, sizes)
+    config.num_qa_labels = answers
+    return _of_transformers(WITH_HEADS[model], config)
+
+
+def vilt_of_transformers(sizes: Sizes, patch: int = 4, grid: int = 3) -> dict[str, Tensor]:
+    """transformers' ViLT, whose pre-training has the head of masked words alone."""
+    image = {"image_size": patch * grid, "patch_size": patch}
+    config = transformers.ViltConfig(**sizes.common(), num_hidden_layers=sizes.layers[0], **image)
+    return _of_transformers(transformers.ViltForMaskedLM, config)
+
+
+def _of_transformers(kind: type[transformers.PreTrainedModel], config: transformers.PreTrainedConfig):
+    with torch.device("meta"):
+        theirs = kind(config).state_dict()
+    tensors = drawn({name: tuple(tensor.shape) for name, tensor in theirs.items()})
+    (words,) = (name for name in tensors if name.endswith(".word_embeddings.weight"))
+    (decoder,) = (name for name in tensors if name.endswith((".predictions.decoder.weight", "score.decoder.weight")))
+    tensors[decoder] = tensors[words]
+    for name in tensors.keys() & {"cls.predictions.decoder.bias"}:
+        tensors[name] = tensors["cls.predictions.bias"]
+    return tensors
+
+
 VOLTA_LOCATION = 5
 """Numbers of a location in the controlled models, and in ViLBERT and VL-BERT as first presented (VL-BERT has waves)."""
 
 
 def volta(
-    model: str, sizes: Sizes, pooled: int = 20, vision_width: int | None = None, classes: int = CLASSES
+    model: str,
+    sizes: Sizes,
+    pooled: int = 20,
+    vision_width: int | None = None,
+    classes: int = CLASSES,
+    attributes: int = ATTRIBUTES,
+    answers: int = ANSWERS,
 ) -> dict[str, Tensor]:
     """``pytorch_model_9.bin`` of a model of VOLTA's; shared sub-layers stand in it twice.
 
+    ``lxmert`` is that model as first presented, ``lxmert_released`` LXMERT's release converted, which has answers too.
     ``sizes.layers`` are those of one stream, LXMERT's three numbers, or ViLBERT's layers of text and co-layers.
     """
     width, seen = sizes.width, vision_width or sizes.width
@@ -232,7 +266,7 @@ def volta(
         "vl_bert": _volta_vl_bert,
         "vilbert": _volta_vilbert,
         "lxmert": _volta_lxmert,
-    }[model.removesuffix("_ctrl")]
+    }[model.removesuffix("_ctrl").removesuffix("_released")]
     shapes = {
         **bert_text("bert.embeddings.", sizes),
         **embeddings(sizes, seen),
@@ -247,6 +281,16 @@ def volta(
     if model == "vl_bert":
         shapes["bert.embeddings.object_mask_word_embedding.weight"] = (1, width)
         shapes.update(dense("cls.imagePredictions.decoder_dict.6", classes, seen))
+    elif model in ("lxmert", "lxmert_released"):
+        shapes.update(dense("bert.t_pooler.dense", pooled, width))
+        shapes.update(dense("cls.bi_seq_relationship", 2, pooled))
+        shapes["bert.v_embeddings.image_location_embeddings.weight"] = (seen, 4)
+        for target, out in (("3", classes), ("4", attributes), ("5", sizes.feature_width)):
+            shapes.update(dense(f"cls.imagePredictions.decoder_dict.{target}", out, seen))
+        if model == "lxmert_released":
+            shapes.update(dense("cls.qaPredictions.logit_fc.0", 2 * seen, seen))
+            shapes.update(norm("cls.qaPredictions.logit_fc.2", 2 * seen))
+            shapes.update(dense("cls.qaPredictions.logit_fc.3", answers, 2 * seen))
     else:
         shapes.update(dense("bert.t_pooler.dense", pooled, width))
         shapes.update(dense("bert.v_pooler.dense", pooled, seen))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 import transformers
-from torch import nn
+from torch import Tensor, nn
 
 from tests.models.checkpoints import released
 from tests.models.examples import batch_for, pixel_batch
 from tests.models.peers import shaken
 from vlp.models import VLEncoder, build, load_weights
+from vlp.models.checkpoints.files import Contents
+from vlp.models.checkpoints.loading import load_contents
 from vlp.models.checkpoints.naming import A_BUFFER
 from vlp.models.checkpoints.parsers import A_CLASSIFIER, PARSER
 
@@ -19,6 +23,18 @@ VILT = {"image_size": 12, "longest": None, "patch": 4, "grid": 3, "positions": 1
 NUMBERS = {"width": 32, "heads": 4, "feed_forward": 48, "layers": 2, "vocab_size": 60}
 SWIN = "swin_tiny_patch4_window7_224"
 SWIN_OPTIONS = {"embed_dim": 16, "depths": [1, 2, 2], "num_heads": [1, 2, 4]}
+RESNET_OPTIONS = {"channels": [8, 16, 24, 32], "layers": [1, 1, 1, 1]}
+SOHO_SIZE = {
+    "image_size": 64,
+    "longest": None,
+    "entries": 8,
+    "momentum": 0.9,
+    "parser": "resnet18",
+    "stage": 4,
+    "options": RESNET_OPTIONS,
+}
+COUNTED = "num_batches_tracked"
+"""How many batches a BatchNorm has averaged over: what it says in evaluation does not depend on it."""
 SWIN_SIZE = {"image_size": 96, "parser": SWIN, "options": SWIN_OPTIONS}
 
 
@@ -101,6 +117,30 @@ def swin_vlp() -> VLEncoder:
     return build("swin_vlp", **NUMBERS, swin_vlp=SWIN_SIZE)
 
 
+def soho() -> VLEncoder:
+    return build("soho", **NUMBERS, soho=SOHO_SIZE)
+
+
+def silent(encoder: VLEncoder, tensors: dict[str, Tensor]) -> list[str]:
+    """The endings of tensors that may change without the grid's changing; those that are left out are not asked."""
+    pixels = torch.randn(2, 3, *[encoder.pixel_input.shortest] * 2, generator=torch.Generator().manual_seed(1))
+
+    @torch.no_grad()
+    def grid(tensors: dict[str, Tensor]) -> Tensor:
+        report = load_contents(encoder, Contents(Path("parser.pth"), tensors), part=PARSER)
+        asked.update(tensors.keys() - report.left_out.keys())
+        return encoder.embeddings.parser(pixels)
+
+    asked: set[str] = set()
+    before = grid(tensors)
+    same = [
+        key
+        for key in sorted(asked)
+        if torch.equal(grid({**tensors, key: tensors[key] * 1.5 + tensors[key].new_ones(())}), before)
+    ]
+    return sorted({key.rpartition(".")[2] for key in same})
+
+
 def timms_swin() -> nn.Module:
     torch.manual_seed(3)
     return shaken(timm.create_model(SWIN, img_size=96, window_size=6, num_classes=7, **SWIN_OPTIONS))
@@ -139,6 +179,13 @@ class TestParsers:
         table = network.layers[2].blocks[1].attn.relative_position_bias_table
         assert (len(tensors["layers.2.blocks.1.attn.relative_position_bias_table"]), len(table)) == (11 * 11, 23 * 23)
 
+    def test_a_swin_of_another_size_names_the_right_one(self):
+        with torch.device("meta"):
+            theirs = timm.create_model(SWIN).state_dict()
+        with pytest.raises(ValueError) as error:
+            load_contents(swin_vlp(), Contents(Path("swin.pth"), theirs), part=PARSER)
+        assert str(error.value).endswith("in model 'swin_vlp': the file's parser is that of size=small")
+
     def test_without_its_part_the_file_is_refused(self, tmp_path):
         torch.save(timms_swin().state_dict(), tmp_path / "swin.pth")
         with pytest.raises(ValueError) as error:
@@ -149,12 +196,10 @@ class TestParsers:
         )
 
     def test_a_resnet_of_timm_goes_into_sohos_parser(self, tmp_path):
-        options = {"channels": [8, 16, 24, 32], "layers": [1, 1, 1, 1]}
         torch.manual_seed(4)
-        theirs = shaken(timm.create_model("resnet18", **options))
+        theirs = shaken(timm.create_model("resnet18", **RESNET_OPTIONS))
         torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
-        soho = {"image_size": 64, "longest": None, "entries": 8, "momentum": 0.9, "parser": "resnet18", "stage": 4}
-        encoder = build("soho", **NUMBERS, soho={**soho, "options": options})
+        encoder = soho()
         report = load_weights(encoder, tmp_path / "resnet.pth", part=PARSER)
         assert (report.missing, report.unexpected) == ((), ())
         assert report.left_out == {"fc.weight": A_CLASSIFIER, "fc.bias": A_CLASSIFIER}
@@ -162,6 +207,21 @@ class TestParsers:
         with torch.no_grad():
             grid = nn.functional.max_pool2d(theirs.forward_features(pixels), encoder.embeddings.parser.pool)
             torch.testing.assert_close(encoder.embeddings.parser(pixels), grid.permute(0, 2, 3, 1))
+
+    @pytest.mark.parametrize("source", ["timm", "swin"])
+    def test_changing_any_tensor_of_a_swin_changes_the_grid(self, source):
+        theirs = timms_swin().state_dict()
+        assert silent(swin_vlp(), released.microsofts_swin(theirs) if source == "swin" else theirs) == []
+
+    def test_changing_any_tensor_of_a_resnet_changes_the_grid(self):
+        torch.manual_seed(4)
+        theirs = shaken(timm.create_model("resnet18", **RESNET_OPTIONS))
+        assert silent(soho(), theirs.state_dict()) == [COUNTED]
+
+    def test_a_name_beside_the_classifiers_is_unexpected(self):
+        strange = {**timms_swin().state_dict(), "head.more.weight": torch.zeros(1)}
+        report = load_contents(swin_vlp(), Contents(Path("swin.pth"), strange), strict=False, part=PARSER)
+        assert report.unexpected == ("head.more.weight",)
 
     def test_one_part_of_a_whole_model_is_loaded_and_all_else_kept(self, tmp_path):
         first, second = swin_vlp(), swin_vlp()
@@ -188,3 +248,24 @@ def test_swin_base_of_384_pixels_goes_into_the_parser_of_base_size(source, tmp_p
     assert (report.missing, report.unexpected, report.source) == ((), (), source)
     own = encoder.embeddings.parser.network.state_dict()
     assert all(torch.equal(own[key], value) for key, value in theirs.state_dict().items() if not key.startswith("head"))
+    assert without_gradient(encoder) == []
+
+
+@pytest.mark.slow
+def test_resnet_101_goes_into_the_parser_of_base_size(tmp_path):
+    theirs = shaken(timm.create_model("resnet101"))  # its last BatchNorms begin at 0, which lets nothing through
+    torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
+    encoder = build("soho", size="base")
+    report = load_weights(encoder, tmp_path / "resnet.pth", part=PARSER)
+    assert (report.missing, report.unexpected, report.source) == ((), (), "timm")
+    assert without_gradient(encoder) == []
+
+
+def without_gradient(encoder: VLEncoder) -> list[str]:
+    """The parser's parameters that a random projection of its grid gives no gradient."""
+    parser = encoder.embeddings.parser
+    side = encoder.pixel_input.shortest
+    grid = parser(torch.randn(1, 3, side, side))
+    (grid * torch.randn_like(grid)).sum().backward()
+    found = {name: parameter.grad for name, parameter in parser.named_parameters()}
+    return [name for name, grad in found.items() if grad is None or not grad.any() or not grad.isfinite().all()]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class Conversion:
         head_names: the file's own name of each of those.
         left_out: the file's names of tensors that nothing of ours takes, and why.
         model: the option of ``conf/model`` it was made for; empty where the file does not say.
+        options: keys of that option, by dots, that have to be set to build it, and to what.
         part: what of the encoder the file is about, by the start of our names; empty for all of it.
         released_behaviour: whether it was trained with what its release does wrong; None where there is nothing wrong,
             or nobody knows.
@@ -39,6 +41,15 @@ class Conversion:
     head_names: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     model: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     part: str = ""
     released_behaviour: bool | None = None
     resize: Resize | None = None
+
+    @property
+    def asked(self) -> str:
+        """What to put on a command line to build the model; empty where the file does not say."""
+        if not self.model:
+            return ""
+        values = {key: "null" if value is None else value for key, value in self.options.items()}
+        return " ".join([f"model={self.model}", *(f"model.{key}={value}" for key, value in values.items())])

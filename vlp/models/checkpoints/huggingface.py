@@ -50,9 +50,15 @@ DUAL_STREAM: Renames = (
     *LAYER,
 )
 FIRST_VISUAL = "encoder.visn_fc.visn_fc.weight"
-FINE_TUNED = frozenset({"classifier.", "qa_outputs.", "attention."})
-"""Heads of fine-tuned models."""
-LXMERT_HEADS = frozenset({"obj_predict_head.", "answer_head."})
+BERT_HEADS = (r"cls\.seq_relationship\.", r"classifier\.", r"qa_outputs\.")
+"""The first asks for the next sentence, with class 0 for it; the others are of fine-tuned models."""
+VISUALBERT_HEADS = (r"cls\.", r"attention\.(query|key|value)\.")
+"""Of fine-tuned models: answers or choices, and the region of a phrase."""
+LXMERT_HEADS = (
+    r"obj_predict_head\.transform\.(dense|LayerNorm)\.",
+    r"obj_predict_head\.decoder_dict\.(obj|attr|feat)\.",
+    r"answer_head\.logit_fc\.[023]\.",
+)
 """Detector classes without background, attributes and features behind one transform; answers."""
 
 NAMINGS = (
@@ -65,7 +71,7 @@ NAMINGS = (
         (*TEXT, *VISUAL, *SINGLE_STREAM),
         (*WORD_HEAD, *MATCHING_HEAD),
         WORD_COPIES,
-        FINE_TUNED | {"cls."},
+        VISUALBERT_HEADS,
     ),
     Naming(
         SOURCE,
@@ -76,7 +82,7 @@ NAMINGS = (
         (*TEXT, *DUAL_STREAM),
         (*WORD_HEAD, *MATCHING_HEAD),
         WORD_COPIES,
-        FINE_TUNED | LXMERT_HEADS | {"cls."},
+        LXMERT_HEADS,
     ),
     Naming(
         SOURCE,
@@ -87,7 +93,7 @@ NAMINGS = (
         (*TEXT, *SINGLE_STREAM),
         WORD_HEAD,
         WORD_COPIES,
-        FINE_TUNED | {"cls."},  # its second head asks for the next sentence, with class 0 for it
+        BERT_HEADS,
     ),
 )
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vlp.configs import did_you_mean, option_names, read_option
+from vlp.models.building import build
 from vlp.models.checkpoints import huggingface, lxmert, parsers, uniter, vilt, visualbert, vlp, volta
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import Contents, read_contents
@@ -95,7 +97,7 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
     _check_part(conversion, part, contents.path)
     resize = conversion.resize or (lambda name, tensor, shape: tensor)
     fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
-    _check_shapes(model, own, fitting, contents.path)
+    _check_shapes(model, own, fitting, contents.path, conversion)
     report = LoadReport(
         missing=tuple(name for name in own if name not in fitting),
         unexpected=tuple(
@@ -111,9 +113,9 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
         raise ValueError(
             f"{contents.path} ({conversion.description}) does not fit model {model.name!r}: "
             f"{listed('missing', report.missing)}, {listed('unexpected', report.unexpected)}; "
-            "strict=False loads what fits"
+            f"strict=False loads what fits{_built(conversion)}"
         )
-    _warn_of_behaviour(model, conversion, contents.path)
+    _follow(model, conversion, contents.path)
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -155,13 +157,17 @@ def _check_part(conversion: Conversion, part: str, path: Path) -> None:
         )
 
 
-def _warn_of_behaviour(model: VLEncoder, conversion: Conversion, path: Path) -> None:
-    trained, built = conversion.released_behaviour, model.released_behaviour
-    if trained is not None and trained != built:
+def _follow(model: VLEncoder, conversion: Conversion, path: Path) -> None:
+    """Make the model do what its weights were trained with, or warn where it was told to do otherwise."""
+    trained = conversion.released_behaviour
+    if trained is None:
+        return
+    model.follow(trained)
+    if trained != model.released_behaviour:
         log.warning(
-            "%s (%s) was trained with released_behaviour=%s and model %s is built with %s: its outputs are not those "
-            "of the trained model; model.released_behaviour=%s follows the weights",
-            *(path, conversion.description, _said(trained), repr(model.name), _said(built), _said(trained)),
+            "%s (%s) was trained with released_behaviour=%s and model %s was told to have it %s: its outputs are not "
+            "those of the trained model; model.released_behaviour=null follows the weights",
+            *(path, conversion.description, _said(trained), repr(model.name), _said(model.released_behaviour)),
         )
 
 
@@ -169,12 +175,19 @@ def _said(value: bool) -> str:
     return str(value).lower()
 
 
-def _check_shapes(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+def _built(conversion: Conversion) -> str:
+    """Say with which keys the model is built, where its option alone is not it."""
+    return f": build the model with {conversion.asked}" if conversion.options else ""
+
+
+def _check_shapes(
+    model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path, conversion: Conversion
+) -> None:
     for name, expected in own.items():
         if name in found and found[name].shape != expected.shape:
             raise ValueError(
                 f"{name} is {tuple(found[name].shape)} in {path} and {tuple(expected.shape)} in model {model.name!r}"
-                f"{_advice(model, own, found)}"
+                f"{_advice(model, own, found, conversion)}"
             )
 
 
@@ -184,14 +197,18 @@ def feature_width(tensors: Mapping[str, Tensor]) -> int | None:
     return next((tensor.shape[1] - others for tensor, others in found if tensor.ndim == 2), None)
 
 
-def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], conversion: Conversion) -> str:
     """Say with what arguments the model would probably fit."""
+    if conversion.part:
+        return _parser_size(model, conversion)
     if any(name in found and found[name].ndim != 2 for name in (WORDS, *FEATURES, *ROWS)):
         return ""
     words, features = found.get(WORDS), feature_width(found)
     if words is not None and words.shape[1] != model.width:
         sizes = [size for size in option_names("size") if read_option("size", size)["width"] == words.shape[1]]
         return f": the file's width is {words.shape[1]}, {'as in size=' + sizes[0] if sizes else 'which no size has'}"
+    if conversion.options:
+        return _built(conversion)
     if words is not None and len(words) != model.vocab_size:
         return f": build the model with vocab_size={len(words)}"
     if features is not None and features != model.feature_width:
@@ -202,6 +219,18 @@ def _advice(model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor]) 
         if name in found and len(found[name]) != len(own[name])
     )
     return next((f": build the model with {setting}" for setting in rows), "")
+
+
+def _parser_size(model: VLEncoder, conversion: Conversion) -> str:
+    """Say in which size the model has the parser of a file; nothing where it is in none."""
+    resize = conversion.resize or (lambda name, tensor, shape: tensor)
+    for size in option_names("size") if model.name in option_names("model") else ():
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in build(model.name, size=size).state_dict().items()}
+        known = {name: tensor for name, tensor in conversion.tensors.items() if name in shapes}
+        if known and all(resize(name, tensor, shapes[name]).shape == shapes[name] for name, tensor in known.items()):
+            return f": the file's parser is that of size={size}"
+    return ": the file's parser is that of no size"
 
 
 def listed(word: str, names: Sequence[str]) -> str:

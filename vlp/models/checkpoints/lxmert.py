@@ -12,7 +12,7 @@ NAMING = replace(
     source="lxmert",
     title="LXMERT's release",
     prefixes=("bert.", "lxrt_encoder.model.bert."),  # fine-tuned ones wrap it once more
-    left_out=TRANSFORMERS.left_out | {"logit_fc."},
+    left_out=(*TRANSFORMERS.left_out, r"logit_fc\.[023]\."),
 )
 
 convert = NAMING.convert

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -48,6 +49,9 @@ MATCHING_HEAD: Renames = (("cls.seq_relationship.", "itm.head.dense."),)
 WORD_COPIES = {"cls.predictions.decoder.weight": "embeddings.text.words.weight"}
 """What of BERT's word head is an encoder's tensor once more."""
 
+PAIR = {"weight": "bias", "bias": "weight"}
+"""How the name of a layer's one parameter ends, and that of the other."""
+
 BUFFERS = frozenset(
     {
         *("embeddings.position_ids", "embeddings.token_type_ids"),
@@ -71,9 +75,12 @@ class Naming:
             stands before the first marker. Without one, heads stand beside the encoder's parts.
         markers: names (after the prefix) that a file must have to be this architecture.
         renames: replacements in the encoder's names, in order.
-        heads: replacements at the start of names outside the prefix, to heads of our objectives.
+        heads: what is replaced by what in names outside the prefix, to heads of our objectives: a layer's name with its
+            point, of ``weight`` and ``bias``, or a whole name. A layer's one parameter without the other is unexpected.
         copies: names outside the prefix that must equal a tensor of ours; where they do not, they are unexpected.
-        left_out: starts of names outside the prefix that are of no objective of ours.
+        left_out: patterns of layers outside the prefix that are of no objective of ours, up to ``weight`` or ``bias``;
+            both have to be there.
+        networks: starts of names of whole networks beside the encoder, which nothing of ours takes.
         changes: what is done to a tensor, by our name.
     """
 
@@ -85,7 +92,8 @@ class Naming:
     renames: Renames
     heads: Renames = ()
     copies: Mapping[str, str] = field(default_factory=dict)
-    left_out: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict)
 
     def convert(self, contents: Contents) -> Conversion | None:
@@ -124,6 +132,9 @@ class Naming:
         by_kind = sorted(outside.items(), key=lambda item: item[0] in self.copies)  # copies last: they are compared
         for name, key in by_kind:
             ours = self.copies.get(name) or self._head(name)
+            if not self._is_whole(name, outside):
+                self._take(found, key, key, contents)
+                continue
             twin = None if ours is None else found.tensors.get(ours, found.heads.get(ours))
             if ours is not None and twin is None and name not in self.copies:
                 tensor = contents.tensors[key]
@@ -138,11 +149,20 @@ class Naming:
 
     def _head(self, name: str) -> str | None:
         """Return our name of a head's weight, None where no objective of ours has it."""
-        return next((new + name.removeprefix(old) for old, new in self.heads if name.startswith(old)), None)
+        matching = (
+            new + name.removeprefix(old) for old, new in self.heads if name in (old, *(old + part for part in PAIR))
+        )
+        return next(matching, None)
 
     def _is_known(self, name: str) -> bool:
-        starts = (*(old for old, _ in self.heads), *self.left_out, *self.copies)
-        return any(name.startswith(start) for start in starts)
+        is_left_out = any(re.fullmatch(f"{layer}({'|'.join(PAIR)})", name) for layer in self.left_out)
+        return is_left_out or name in self.copies or self._head(name) is not None or name.startswith(self.networks)
+
+    def _is_whole(self, name: str, outside: Mapping[str, str]) -> bool:
+        """Whether the other parameter of a head's layer is there too; true of what is no layer's."""
+        part = next((part for part in PAIR if name.endswith(part)), "")
+        is_alone = name in self.copies or name in dict(self.heads) or name.startswith(self.networks)
+        return is_alone or not part or name.removesuffix(part) + PAIR[part] in outside
 
 
 def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -23,7 +23,7 @@ DOWNSAMPLE = re.compile(r"^layers\.(\d+)\.downsample\.")
 
 BIAS = ".relative_position_bias_table"
 BUFFERS = (".relative_position_index", ".attn_mask")
-CLASSIFIERS = ("head.", "fc.")
+CLASSIFIERS = frozenset(f"{layer}.{part}" for layer in ("head.fc", "head", "fc") for part in ("weight", "bias"))
 A_CLASSIFIER = "the classifier of images, which a parser does without"
 
 
@@ -38,7 +38,7 @@ def convert(contents: Contents) -> Conversion | None:
     else:
         return None
     for name, key in names.items():
-        if name.startswith(CLASSIFIERS):
+        if name in CLASSIFIERS:
             found.left_out[key] = A_CLASSIFIER
         elif name.endswith(BUFFERS):
             found.left_out[key] = A_BUFFER

@@ -16,6 +16,7 @@ from vlp.models.checkpoints.loading import WORDS, feature_width
 from vlp.models.checkpoints.naming import A_BUFFER
 
 TABLE = "published.yaml"
+NOT_VERIFIED = "not verified"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Published:
         model, size: options of ``conf/model`` and ``conf/size``; None where we have none for it.
         where: the address.
         page: the publisher's, which gives the address.
-        licence: what the publisher says.
+        licence: what the publisher says; ``not verified`` where that was not read.
         tokenizer: for transformers; None for a model that reads no words.
         features: what it was trained on.
         tensors: in the file; None where not known, as below.
@@ -36,8 +37,9 @@ class Published:
         vocabulary: word pieces.
         feature_width: of regions.
         dead: whether it is known to be gone.
+        names_from, licence_from: where those were read; ``not verified`` where they were not.
         verified: whether a file was opened and found so.
-        checked: the day on which the page was last read.
+        checked: the day on which those were last read, or looked for in vain.
         dead_says: the page that says so.
         instead: what to use.
     """
@@ -56,6 +58,8 @@ class Published:
     vocabulary: int | None
     feature_width: int | None
     dead: bool
+    names_from: str
+    licence_from: str
     verified: bool
     checked: str
     dead_says: str = ""

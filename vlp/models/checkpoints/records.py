@@ -10,7 +10,7 @@ from vlp.configs.trees import check_tree
 
 TEXTS = ("size", "tokenizer", "dataset", "config_hash")
 NUMBERS = ("vocab_size", "feature_width", "num_classes")
-MAPPINGS = ("model", "features", "objective")
+MAPPINGS = ("model", "features", "region_statistics", "objective")
 
 LARGEST_WIDTH = 1_000_000
 """Of a vocabulary, a feature or a class distribution."""

@@ -30,7 +30,15 @@ HEADS: Renames = (
     ("region_classifier.net.2.", "mrc_kl.head.transform.norm."),
     ("region_classifier.net.3.", "mrc_kl.head.decoder."),
 )
-FINE_TUNED = ("vqa_output.", "nlvr2_output.", "rank_output.", "re_output.", "vcr_output.", "attn", "fc.")
+REGRESSION = r"feat_regress\.(net\.[02]\.)?"
+"""Of region features, with the embedding's projection turned round."""
+FINE_TUNED = (
+    r"(vqa|vcr|re)_output\.[023]\.",
+    r"(nlvr2|rank|re)_output\.",
+    r"attn[12]\.(in_proj_|out_proj\.)",  # from here on NLVR2's with attention over both halves
+    r"fc\.0\.",
+    r"attn_pool\.fc\.0\.",
+)
 
 
 def masked_row(rows_2F: Tensor) -> Tensor:
@@ -47,8 +55,8 @@ NAMING = Naming(
     (*REGIONS, *TEXT, *SINGLE_STREAM),
     HEADS,
     {**WORD_COPIES, "feat_regress.weight": "embeddings.features.weight"},
-    frozenset({"feat_regress.", *FINE_TUNED}),
-    {"embeddings.masked_feature.weight": masked_row},
+    (REGRESSION, *FINE_TUNED),
+    changes={"embeddings.masked_feature.weight": masked_row},
 )
 
 convert = NAMING.convert

@@ -57,9 +57,13 @@ HEADS: Renames = (
     ("mlm_score.decoder.bias", "mlm.head.bias"),  # in files of newer code
     ("itm_score.fc.", "itm.head.dense."),
 )
-FINE_TUNED = frozenset(
-    {"classifier.", "rank_output.", "vqa_classifier.", "nlvr2_classifier.", "img_classifier.", "mpp_score."}
+TRANSFORMERS_HEADS = (r"classifier\.([013]\.)?", r"rank_output\.")
+RELEASED_HEADS = (
+    r"(vqa|nlvr2)_classifier\.[013]\.",
+    r"rank_output\.",
+    r"mpp_score\.(transform\.dense|transform\.LayerNorm|decoder)\.",
 )
+"""The last asks for masked patches, which the published pre-training does not."""
 
 
 def rows(tensor: Tensor) -> Tensor:
@@ -76,8 +80,8 @@ HUGGINGFACE = Naming(
     TRANSFORMERS,
     HEADS,
     {"mlm_score.decoder.weight": "embeddings.text.words.weight"},
-    FINE_TUNED,
-    {"embeddings.class_token.weight": rows, "embeddings.positions.weight": rows},
+    TRANSFORMERS_HEADS,
+    changes={"embeddings.class_token.weight": rows, "embeddings.positions.weight": rows},
 )
 ORIGINAL = replace(
     HUGGINGFACE,
@@ -86,6 +90,7 @@ ORIGINAL = replace(
     prefixes=("",),
     markers=("text_embeddings.word_embeddings.weight", "transformer.patch_embed.proj.weight"),
     renames=RELEASED,
+    left_out=RELEASED_HEADS,
 )
 
 

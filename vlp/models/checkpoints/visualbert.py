@@ -23,6 +23,11 @@ REGIONS: Renames = (
     ("embeddings.token_type_embeddings_visual.", "embeddings.visual_types."),
 )
 
+FINE_TUNED = (
+    r"classifier\.(1\.|0\.dense\.|0\.LayerNorm\.)?",  # one layer as released, a transform and one of MMF
+    r"flickr_attention\.(query|key|value)\.",
+)
+
 NAMING = Naming(
     "visualbert",
     "visualbert",
@@ -32,7 +37,8 @@ NAMING = Naming(
     (*REGIONS, *TEXT, *SINGLE_STREAM),
     (*WORD_HEAD, *MATCHING_HEAD),
     WORD_COPIES,
-    frozenset({"cls.", "classifier.", "flickr_attention.", "detector."}),  # VCR's detector reads pixels
+    FINE_TUNED,
+    ("detector.",),  # VCR's, which reads pixels
 )
 
 convert = NAMING.convert

@@ -41,13 +41,18 @@ def convert(contents: Contents) -> Conversion | None:
         {key.removeprefix(HEADS): value for key, value in heads.items()},
         {key.removeprefix(HEADS): key for key in heads},
         model=name if isinstance(name, str) else "",
-        released_behaviour=_released_behaviour(model),
+        released_behaviour=_released_behaviour(contents.record or {}),
     )
 
 
-def _released_behaviour(model: Mapping[str, Any]) -> bool | None:
-    """Return what a record says of its model's behaviour; False where it has a model and does not say."""
-    return bool(model.get(RELEASED_KEY, False)) if model else None
+def _released_behaviour(record: Mapping[str, Any]) -> bool | None:
+    """Return what a record says of the behaviour its weights were trained with; False where it has a model alone.
+
+    What the weights had stands above what their model's config asked for, where null asks for nothing.
+    """
+    model = record.get("model") or {}
+    said = record.get(RELEASED_KEY, model.get(RELEASED_KEY))
+    return bool(said) if said is not None or model else None
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -61,6 +66,12 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 
 
 def export_weights(model: VLEncoder, path: str | Path, record: Mapping[str, Any] | None = None) -> None:
-    """Write the encoder alone to a safetensors file, with ``record`` (plain data) in its header."""
+    """Write the encoder alone to a safetensors file, with ``record`` (plain data) in its header.
+
+    An encoder that does what its released code does wrong is recorded so, whether its config asked for it or its
+    weights did.
+    """
+    if model.released_behaviour:
+        record = {**(record or {}), RELEASED_KEY: True}
     tensors = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, path, metadata=None if record is None else {RECORD: json.dumps(dict(record))})

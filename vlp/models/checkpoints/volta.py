@@ -2,8 +2,8 @@
 
 Bugliarello et al., TACL 2021, arXiv:2011.15124, released code. A model there is a list of sub-layers, each attention or
 feed-forward, each with weights of text and, behind ``v_``, of vision; where both streams share a sub-layer the file has
-its weights twice. LXMERT as first presented has a ReLU where our ``lxmert`` has the tanh of its release: its
-``t_pooler`` fits none of our options.
+its weights twice. LXMERT as first presented is ``lxmert_ctrl`` with other keys, which its conversion lists; LXMERT's
+own release in VOLTA's names differs from that in its pooler, and in its matching head, whose class 1 is "matched".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -67,6 +68,14 @@ REGION_HEAD: Renames = (
     ("cls.imagePredictions.transform.LayerNorm.", "mrc_kl.head.transform.norm."),
     ("cls.imagePredictions.decoder_dict.0.", "mrc_kl.head.decoder."),
 )
+OTHER_HEADS = (
+    r"cls\.imagePredictions\.(transform\.dense|transform\.LayerNorm|decoder_dict\.[0-6])\.",
+    r"cls\.qaPredictions\.logit_fc\.[023]\.",
+    r"clfs_dict\.TASK\d+\.(logit_fc\.[023]\.|[03]\.)?",
+)
+"""Other targets of regions, answers, and tasks of fine-tuned models."""
+ANSWERS = "cls.qaPredictions.logit_fc.0.weight"
+"""Only LXMERT's own release, in VOLTA's names, answers questions."""
 SEGMENT_COPY = "bert.embeddings.image_token_type_embeddings.weight"
 """UNITER's, in files of newer code: the segment table once more."""
 
@@ -182,6 +191,7 @@ def convert(contents: Contents) -> Conversion | None:
         head_names={ours: files.get(name, name) for ours, name in found.head_names.items()},
         left_out={**{files.get(name, name): why for name, why in found.left_out.items()}, **copies},
         model=_model(kind, contents, names),
+        options=_first_lxmert(contents, names) if _is_first_lxmert(kind, names) else {},
         released_behaviour=True if kind.model == "vl_bert_ctrl" else None,
     )
 
@@ -200,10 +210,10 @@ def _placed(contents: Contents, names: Mapping[str, str], layout: Layout) -> tup
             is_copy = bool(parts[3]) and place.text == place.vision
             twin = names.get(name.replace(".v_", "."))
             name = f"bert.{place.name(leaf, bool(parts[3]))}.{parts[5]}"
-        if is_copy and twin is not None:
-            if same(contents.tensors[key], contents.tensors[twin]):
+        if is_copy:
+            if twin is not None and same(contents.tensors[key], contents.tensors[twin]):
                 copies[key] = A_COPY.format(twin)
-            files[key] = key  # by its own name, which is unexpected where it is no copy
+            files[key] = key  # by its own name, which is unexpected where it is no copy, or of nothing
         else:
             files[name] = key
     return files, copies
@@ -220,17 +230,31 @@ def _naming(kind: Kind, names: Mapping[str, str]) -> Naming:
         renames=(*kind.renames, *TEXT, *POOLERS),
         heads=(*WORD_HEAD, *MATCHING, *(REGION_HEAD if has_classes else ())),
         copies=WORD_COPIES,
-        left_out=frozenset({"cls.imagePredictions.", "cls.qaPredictions.", "clfs_dict."}),
-        changes={"itm.head.dense.weight": swapped, "itm.head.dense.bias": swapped},
+        left_out=OTHER_HEADS,
+        changes={} if ANSWERS in names else {"itm.head.dense.weight": swapped, "itm.head.dense.bias": swapped},
     )
 
 
 def _model(kind: Kind, contents: Contents, names: Mapping[str, str]) -> str:
     """Return the option of ``conf/model``: streams of two widths are those of ViLBERT as first presented."""
-    if kind.model == "lxmert_ctrl" and "bert.v_pooler.dense.weight" not in names:
-        return ""
     if kind.model == "vilbert_ctrl":
         text, vision = (names.get(name) for name in ("bert.embeddings.LayerNorm.weight", f"bert.{kind.marker}"))
         if text and vision and contents.tensors[text].shape != contents.tensors[vision].shape:
             return "vilbert"
     return kind.model
+
+
+def _is_first_lxmert(kind: Kind, names: Mapping[str, str]) -> bool:
+    """Whether this is LXMERT as first presented: the image has no pooler, since it has no row for all of it."""
+    return kind.model == "lxmert_ctrl" and "bert.v_pooler.dense.weight" not in names
+
+
+def _first_lxmert(contents: Contents, names: Mapping[str, str]) -> dict[str, Any]:
+    pooler = contents.tensors[names["bert.t_pooler.dense.bias"]] if "bert.t_pooler.dense.bias" in names else None
+    return {
+        "embeddings.location_width": 4,
+        "embeddings.global_region": None,
+        "pooler.fusion": "text",
+        "pooler.activation": "tanh" if ANSWERS in names else "relu",
+        **({} if pooler is None else {"pooler.width": pooler.numel()}),
+    }

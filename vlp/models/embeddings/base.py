@@ -89,6 +89,8 @@ class Embeddings(nn.Module, ABC):
 
     reads: ClassVar[str] = "regions"
     """What it reads of an image: ``regions`` or ``pixels``; ``text`` if it reads none."""
+    released_behaviour: bool | None = None
+    """Whether it does what its released code does wrong; None where there is nothing of the kind."""
 
     def __init__(self, text: TextEmbeddings, feature_width: int | None, global_region: str | None = None) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from vlp.data.pixels import PixelInput
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embeddings, TextEmbeddings
 from vlp.models.parsers import Parser
+from vlp.models.shared_statistics import learns_statistics, shared_statistics
 
 # Axes: B pairs, I images, H and W pixels, R rows and C columns of a grid of cells, V = R * C, F feature width, D width.
 # An image may have several texts, see `Batch.image_of`: it is parsed once, and `of_pairs` gives each pair its own.
@@ -162,7 +163,7 @@ def parsed(parser: nn.Module, batch: Batch, mask_BRC: Tensor, stride: int) -> Te
     """Return the features (N, F) that ``parser`` finds in the real cells, image by image and row by row.
 
     Images of one size go through it together and without their padding, which a convolution or a window would mix with
-    what stands beside it.
+    what stands beside it. Where BatchNorm learns, which makes each image depend on the others, all go at once.
 
     Args:
         parser: (B, 3, H, W) to (B, R, C, F).
@@ -171,10 +172,14 @@ def parsed(parser: nn.Module, batch: Batch, mask_BRC: Tensor, stride: int) -> Te
         stride: pixels of a cell's side.
     """
     assert batch.pixels is not None
+    assert batch.pixel_mask is not None
     groups = list(same_size(mask_BRC))
     if len(groups) == 1:
         _, rows, columns = groups[0]
         return parser(batch.pixels[:, :, : rows * stride, : columns * stride]).flatten(0, 2)
+    if learns_statistics(parser):
+        with shared_statistics(parser, batch.pixel_mask):
+            return parser(batch.pixels)[mask_BRC]
     found, places = [], []
     for chosen_B, rows, columns in groups:
         found.append(parser(batch.pixels[chosen_B, :, : rows * stride, : columns * stride]).flatten(0, 2))

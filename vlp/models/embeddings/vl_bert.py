@@ -47,11 +47,12 @@ class VLBertEmbeddings(Embeddings):
         has_masked_object: whether a masked region's linguistic vector is a learned one of its own (the original, which
             asks for its class), rather than that of all regions.
         global_region: where the whole image is put, ``first`` or ``last``.
-        released_behaviour: take the last row for the whole image wherever that is, and zeros for masked.
 
     Raises:
         ValueError: if there is no row for the whole image.
     """
+
+    released_behaviour = False
 
     def __init__(
         self,
@@ -63,13 +64,11 @@ class VLBertEmbeddings(Embeddings):
         eps: float = 1e-12,
         has_masked_object: bool = True,
         global_region: str | None = LAST,
-        released_behaviour: bool = False,
     ) -> None:
         text = TextEmbeddings(vocab_size, width, positions, TYPES, dropout, eps)
         super().__init__(text, feature_width, global_region)
         if global_region is None:
             raise ValueError("global_region=null: words of VL-BERT see the whole image; expected first or last")
-        self.released_behaviour = released_behaviour
         self.look = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(2 * COORDINATES * WAVES + feature_width, width), nn.ReLU()
         )
