@@ -43,11 +43,15 @@ def examine_features(record: Mapping[str, Any], dataset: VLDataset) -> Finding:
 
     Looks at a number of samples that does not grow with the dataset.
     """
+    written = record.get(STATISTICS)
+    try:
+        trained = None if written is None else RegionStatistics.from_record(written, f"key {STATISTICS}")
+    except ValueError as error:
+        return Finding(
+            FAILED, "features", f"the record of the weights is damaged: {error}", "take another copy of them"
+        )
     try:
         found = region_statistics(_checked(spread(dataset)))
-        trained = record.get(STATISTICS) and RegionStatistics.from_record(
-            record[STATISTICS], f"record, key {STATISTICS}"
-        )
     except ValueError as error:
         return _mismatch(str(error))
     if trained and found:
