@@ -506,6 +506,11 @@ class TestVolta:
         batch = batch_of(right)
         assert not torch.allclose(right(batch).text, followed(batch).text)
 
+    def test_a_part_of_the_released_vl_bert_changes_nothing_that_the_model_does(self):
+        contents, encoder = small("volta_vl_bert")
+        load_contents(encoder, contents, part="embeddings.text")
+        assert not encoder.released_behaviour
+
     def test_the_segments_that_newer_code_writes_twice_are_known(self):
         contents, encoder = small("volta_uniter")
         table = "bert.embeddings.token_type_embeddings.weight"

@@ -112,7 +112,8 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
             f"{listed('missing', report.missing)}, {listed('unexpected', report.unexpected)}; "
             f"strict=False loads what fits{_built(conversion)}"
         )
-    _follow(model, conversion, contents.path)
+    if not part and conversion.released_behaviour is not None:
+        follow(model, conversion.released_behaviour, f"{contents.path} ({conversion.description})")
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -154,17 +155,14 @@ def _check_part(conversion: Conversion, part: str, path: Path) -> None:
         )
 
 
-def _follow(model: VLEncoder, conversion: Conversion, path: Path) -> None:
-    """Make the model do what its weights were trained with, or warn where it was told to do otherwise."""
-    trained = conversion.released_behaviour
-    if trained is None:
-        return
+def follow(model: VLEncoder, trained: bool, weights: str) -> None:
+    """Make the model do what its ``weights`` were trained with, or warn where it was told to do otherwise."""
     model.follow(trained)
-    if trained != model.released_behaviour:
+    if model.embeddings.released_behaviour not in (None, trained):
         log.warning(
-            "%s (%s) was trained with released_behaviour=%s and model %s was told to have it %s: its outputs are not "
+            "%s was trained with released_behaviour=%s and model %s was told to have it %s: its outputs are not "
             "those of the trained model; model.released_behaviour=null follows the weights",
-            *(path, conversion.description, _said(trained), repr(model.name), _said(model.released_behaviour)),
+            *(weights, _said(trained), repr(model.name), _said(model.released_behaviour)),
         )
 
 
