@@ -94,7 +94,7 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
     resize = conversion.resize or (lambda name, tensor, shape: tensor)
     fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
-    _check_shapes(model, own, fitting, contents.path, conversion)
+    _check_shapes(model, own, fitting, contents.path, conversion, part)
     report = LoadReport(
         missing=tuple(name for name in own if name not in fitting),
         unexpected=tuple(
@@ -110,7 +110,8 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
         raise ValueError(
             f"{contents.path} ({conversion.description}) does not fit model {model.name!r}: "
             f"{listed('missing', report.missing)}, {listed('unexpected', report.unexpected)}; "
-            f"strict=False loads what fits{_built(conversion)}"
+            "strict=False loads what fits"
+            f"{(not part and _other_model(model, own, conversion)) or _built(conversion)}"
         )
     if not part and conversion.released_behaviour is not None:
         follow(model, conversion.released_behaviour, f"{contents.path} ({conversion.description})")
@@ -170,19 +171,26 @@ def _said(value: bool) -> str:
     return str(value).lower()
 
 
+def _other_model(model: VLEncoder, own: dict[str, Tensor], conversion: Conversion) -> str:
+    """Say that a file is of another model; not of one whose weights this model all has, as BERT's, and more."""
+    if conversion.model in ("", model.name) or conversion.tensors.keys() < own.keys():
+        return ""
+    return f": the file is of another model, {conversion.model!r} ({conversion.asked} for commands)"
+
+
 def _built(conversion: Conversion) -> str:
     """Say with which keys the model is built, where its option alone is not it."""
     return f": build the model with {conversion.asked}" if conversion.options else ""
 
 
 def _check_shapes(
-    model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path, conversion: Conversion
+    model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path, conversion: Conversion, part: str
 ) -> None:
     for name, expected in own.items():
         if name in found and found[name].shape != expected.shape:
             raise ValueError(
                 f"{name} is {tuple(found[name].shape)} in {path} and {tuple(expected.shape)} in model {model.name!r}"
-                f"{_advice(model, own, found, conversion)}"
+                f"{(not part and _other_model(model, own, conversion)) or _advice(model, own, found, conversion)}"
             )
 
 
