@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, TextEmbeddings
 from vlp.models.embeddings.dictionary import VisualDictionary
-from vlp.models.embeddings.pixels import ParsedEmbeddings, spread
+from vlp.models.embeddings.pixels import ParsedEmbeddings, padded
 from vlp.models.parsers import Parser
 
 # Axes: B batch, R rows and C columns of cells, V = R * C, N real cells of a batch, D width.
@@ -71,7 +71,7 @@ class SohoEmbeddings(ParsedEmbeddings):
         mask_BV = mask_BRC.flatten(1)
         features_ND = self.features_norm(self.features(self.parsed(batch, mask_BRC)))
         entries_ND, numbers_N = self.dictionary(features_ND)
-        cells = spread(self._mixed(features_ND, entries_ND), mask_BV)
+        cells = padded(self._mixed(features_ND, entries_ND), mask_BV)
         numbers_BV = torch.full_like(mask_BV, -1, dtype=torch.long).masked_scatter(mask_BV, numbers_N)
         hidden_BV = None if batch.pivots is None else alike(numbers_BV, mask_BV, batch.pivots)
         if hidden_BV is not None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, TextEmbeddings
-from vlp.models.embeddings.pixels import ParsedEmbeddings, spread
+from vlp.models.embeddings.pixels import ParsedEmbeddings, padded
 from vlp.models.parsers import Parser
 
 
@@ -49,6 +49,6 @@ class SwinVlpEmbeddings(ParsedEmbeddings):
         """Return both streams."""
         mask_BRC = self.cells(batch)
         mask_BV = mask_BRC.flatten(1)
-        cells = spread(self.features(self.parsed(batch, mask_BRC)), mask_BV)
+        cells = padded(self.features(self.parsed(batch, mask_BRC)), mask_BV)
         vision = self.dropout(self.norm(self.placed(cells, mask_BRC)))
         return Embedded(self.text(batch.input_ids, batch.token_types), batch.text_mask, vision, mask_BV)
