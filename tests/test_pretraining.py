@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from vlp.commands.train import train
 from vlp.configs import option_names, read_option
 from vlp.data.groups import Texts
+from vlp.models import read_record
 from vlp.pretraining import Bundle
 
 TINY = [
@@ -75,6 +76,15 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(reference, tmp_path)
     resumed = train(config(f"ckpt_path={early}"), tmp_path / "resumed")
     assert torch.load(resumed, weights_only=True)["global_step"] == 5
     assert same(weights(resumed), weights(reference / "checkpoints" / "last.ckpt"))
+
+
+def test_a_continuation_does_as_the_checkpoint_was_trained_and_records_it(tmp_path):
+    options = ("model=vl_bert_ctrl", "dataset.size=16", "trainer.max_steps=1", "trainer.val_check_interval=1")
+    first = train(config(*options, "model.released_behaviour=true"), tmp_path / "first")
+    further = train(config(*options, "trainer.max_steps=2", f"ckpt_path='{first.resolve()}'"), tmp_path / "further")
+    assert torch.load(further, weights_only=True)["global_step"] == 2
+    assert read_record(further)["model"]["released_behaviour"] is None
+    assert read_record(further)["released_behaviour"] is True
 
 
 def test_going_on_in_a_run_keeps_the_metrics_up_to_the_checkpoint(tmp_path, reference):

@@ -4,6 +4,10 @@ from tests.data.worlds import HandMade
 from vlp.commands.reading import check_model, require_image
 from vlp.configs import read_option, resolve
 from vlp.models import build
+from vlp.probes.base import Probe
+from vlp.probes.coreference import CoreferenceProbe
+from vlp.probes.nmi import NMIProbe
+from vlp.probes.pretraining_heads import PretrainingProbe
 
 
 def model(name):
@@ -19,14 +23,27 @@ def data(*annotations):
 @pytest.mark.parametrize("name", ["vilt", "soho", "swin_vlp"])
 def test_a_probe_of_regions_refuses_a_model_of_pixels(name):
     with pytest.raises(ValueError) as error:
-        check_model(model(name), data("regions", "pixels", "phrases"), ["regions", "phrases"], "vcc")
+        check_model(model(name), data("regions", "pixels", "phrases"), CoreferenceProbe, ["regions", "phrases"], "vcc")
     assert str(error.value) == f"model {name} reads pixels and has no region tokens; probe vcc needs them"
 
 
 def test_a_probe_of_regions_refuses_a_model_of_text():
     with pytest.raises(ValueError) as error:
-        check_model(model("bert"), data("regions"), ["regions"], "vrc")
+        check_model(model("bert"), data("regions"), Probe, ["regions"], "vrc")
     assert str(error.value) == "model bert reads text and has no region tokens; probe vrc needs them"
+
+
+@pytest.mark.parametrize(
+    ("kind", "probe", "message"),
+    [
+        (NMIProbe, "nmi", "probe nmi cannot be put to model bert: expected layers in which text and vision meet"),
+        (PretrainingProbe, "pretraining", "probe pretraining asks what the image is worth, and model bert reads none"),
+    ],
+)
+def test_a_probe_of_images_refuses_a_model_of_text(kind, probe, message):
+    with pytest.raises(ValueError) as error:
+        check_model(model("bert"), data("regions"), kind, [], probe)
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +55,7 @@ def test_a_probe_of_regions_refuses_a_model_of_text():
 )
 def test_data_without_what_the_model_reads_are_refused(name, has, message):
     for refuse in (
-        lambda: check_model(model(name), data(has), [], "nmi"),
+        lambda: check_model(model(name), data(has), NMIProbe, [], "nmi"),
         lambda: require_image(data(has), build(name, layers=1, width=16, heads=2, feed_forward=16)),
     ):
         with pytest.raises(ValueError) as error:
@@ -47,6 +64,6 @@ def test_data_without_what_the_model_reads_are_refused(name, has, message):
 
 
 def test_what_goes_together_is_let_through():
-    check_model(model("vilt"), data("pixels"), [], "nmi")
-    check_model(model("uniter"), data("regions"), ["regions"], "vcc")
-    check_model(model("bert"), data(), [], "linguistic")
+    check_model(model("vilt"), data("pixels"), NMIProbe, [], "nmi")
+    check_model(model("uniter"), data("regions"), CoreferenceProbe, ["regions"], "vcc")
+    check_model(model("bert"), data(), Probe, [], "linguistic")

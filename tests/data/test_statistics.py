@@ -62,9 +62,26 @@ def test_no_region_and_numbers_that_are_not_finite_give_none(features: list[list
     assert region_statistics([None, Regions(boxes, torch.tensor(features).reshape(-1, 2))]) is None
 
 
-@pytest.mark.parametrize(
-    "change", [{"samples": "many"}, {"box_means": 3}, {"feature_means": [None]}, {"samples": 1e999}]
+DAMAGED = (
+    {"samples": "many"},
+    {"samples": 1e999},
+    {"samples": 0},
+    {"samples": True},
+    {"box_means": 3},
+    {"box_means": "1234"},
+    {"box_means": [0.1, 0.1, 0.9]},
+    {"box_sds": [0.1, 0.1, 0.1, -0.1]},
+    {"feature_means": [None]},
+    {"feature_means": "abc"},
+    {"feature_means": []},
+    {"feature_means": [math.inf]},
+    {"feature_means": [10**400]},
+    {"feature_sd": math.nan},
+    {"feature_sd": -1.0},
 )
+
+
+@pytest.mark.parametrize("change", DAMAGED, ids=str)
 def test_a_record_of_something_else_is_refused_by_name(change: dict[str, object]):
     found = region_statistics(sample.regions for sample in HandMade())
     assert found is not None

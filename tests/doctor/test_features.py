@@ -146,6 +146,9 @@ def test_a_fingerprint_alone_is_believed_and_numbers_are_believed_before_it():
     assert examine_features({**named, **record_of(scenes)}, liar).state == FAILED
 
 
-def test_statistics_that_are_none_fail_in_one_line():
-    found = found_in(HandMade(), {"region_statistics": {"samples": 3}})
-    assert (found.state, "key region_statistics: no statistics of regions" in found.found) == (FAILED, True)
+def test_damaged_statistics_are_blamed_on_the_record():
+    whole = record_of(HandMade())["region_statistics"]
+    for written in ({}, {"samples": 3}, "abc", {**whole, "box_means": whole["box_means"][:3]}):
+        found = found_in(HandMade(), {"region_statistics": written})
+        told = "the record of the weights is damaged: key region_statistics: no statistics of regions ("
+        assert (found.state, found.found[: len(told)]) == (FAILED, told)

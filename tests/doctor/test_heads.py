@@ -72,7 +72,7 @@ def test_weights_without_heads_are_told_and_not_tried(tmp_path: Path):
     path = tmp_path / "encoder.ckpt"
     torch.save({"state_dict": encoder().state_dict()}, path)
     (found,) = examine_heads(encoder(), encoder(seed=7), path, DATA, TOKENIZER)
-    assert (found.state, found.subject) == (NOTE, "behaviour")
+    assert (found.state, found.subject, found.advice) == (NOTE, "behaviour", "")
     assert found.found.startswith(f"not tried: {path} has no pre-training heads")
 
 
@@ -83,6 +83,24 @@ def test_released_weights_are_asked_too(name: str, tmp_path: Path):
     assert [finding.subject for finding in found] == ["matching", "hidden words"]
     assert "of 12 pairs told right" in found[0].found
     assert "with the mean image" in found[1].found
+
+
+@pytest.mark.parametrize("lost", ["cls.predictions.bias", "cls.predictions.transform."])
+def test_half_a_head_fails_and_the_other_is_asked(lost: str, tmp_path: Path):
+    model, path = released_weights("uniter", tmp_path)
+    torch.save({name: tensor for name, tensor in torch.load(path).items() if not name.startswith(lost)}, path)
+    half, other = examine_heads(model, encoder(seed=7), path, DATA, TOKENIZER)
+    assert (half.state, half.subject) == (FAILED, "head mlm")
+    assert half.found.startswith(f"not whole in {path}, without mlm.head.")
+    assert (other.subject, "of 12 pairs told right" in other.found) == ("matching", True)
+
+
+def test_heads_of_which_none_is_whole_fail(tmp_path: Path):
+    module = pretrained("uniter", "itm")
+    state = {key: tensor for key, tensor in module.state_dict().items() if key != "objectives.itm.head.dense.bias"}
+    torch.save({"state_dict": state, "vlp": module.record}, tmp_path / "a.ckpt")
+    (found,) = examine_heads(module.encoder, encoder(seed=7), tmp_path / "a.ckpt", DATA, TOKENIZER)
+    assert (found.state, found.found.endswith("its record lists: itm.head.dense.bias")) == (FAILED, True)
 
 
 def test_of_a_model_without_matching_hidden_words_are_asked(tmp_path: Path):

@@ -105,6 +105,13 @@ def test_a_probe_of_regions_and_a_model_of_pixels_fail(doctor):
     assert "pixels, which scenes has" in doctor("model=vilt", *SMALL).of("ok", "what it reads")
 
 
+@pytest.mark.parametrize("probe", ["nmi", "pretraining"])
+def test_a_probe_of_images_and_a_model_of_text_fail(probe: str, doctor):
+    answer = doctor("model=bert", f"probe={probe}", *SMALL)
+    assert answer.status == 1
+    assert f"probe {probe} " in answer.of("failed", "model bert")
+
+
 def test_a_damaged_file_is_told_by_its_sidecar(doctor, weights: Path):
     write_sidecar(weights, "0" * 64)
     answer = doctor(f"weights={weights}", *SMALL)
@@ -206,10 +213,19 @@ def test_released_weights_are_held_against_the_table_and_loaded_as_what_they_are
     answer = doctor("weights=uniter-base.pt", "dataset.size=4")
     assert answer.status == 0, answer.lines
     told = answer.of("note", "published as uniter-base.pt of https://github.com/ChenRocks/UNITER, MIT")
-    assert "; not verified, page read 2026-11-21 tokenizer=bert-base-cased" in told
+    assert "; known from its documents alone, 2026-11-21: no such file was opened tokenizer=bert-base-cased" in told
     assert "is dead (https://github.com/ChenRocks/UNITER/issues/96)" in answer.of("note", "its address")
     loaded = answer.of("ok", "loading")
     assert "model=uniter size=tiny, format uniter: 0 missing, 0 unexpected; 13 weights of heads, 7 left out" in loaded
+
+
+def test_released_weights_of_another_feature_width_fail_as_such(doctor):
+    torch.save(released.uniter(TINY), "uniter.pt")
+    answer = doctor("model=uniter", "weights=uniter.pt", "dataset.size=4", "dataset.feature_width=32")
+    assert answer.status == 1
+    line = answer.of("failed", "features")
+    assert "features do not match weights: those of the weights are 20 wide, those of dataset scenes 32 give" in line
+    assert not [line for line in answer.lines if line.startswith("failed model")]
 
 
 def test_released_weights_that_lack_something_fail_with_the_numbers(doctor, table: Published):

@@ -37,7 +37,7 @@ from vlp.data.sample import Sample
 from vlp.data.tokenisation import open_tokenizer
 from vlp.models import load_weights
 from vlp.models.checkpoints.files import load_plain
-from vlp.probes.pretraining_heads import trained_heads
+from vlp.probes.pretraining_heads import WrittenHeads, trained_heads
 
 Use = Callable[[Path], object]
 """Makes something hostile in a folder and has it read."""
@@ -233,7 +233,7 @@ def _build_heads(changes: dict[str, Any], folder: Path) -> object:
     forging.write_checkpoint(file, encoder.state_dict(), record)
     if "tokenizer" in changes:
         return open_tokenizer(load_plain(file)["vlp"]["tokenizer"], is_asked=False)
-    return trained_heads(encoder, file)
+    return trained_heads(encoder, WrittenHeads.read(file))
 
 
 def _objective(module: Any) -> dict[str, Any]:

@@ -164,6 +164,36 @@ def test_a_checkpoint_of_ours_says_how_it_was_trained(asked, tmp_path, caplog):
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_export_says_how_its_weights_were_trained_whatever_the_model_was_told(trained, tmp_path):
+    sizes = {"feature_width": FEATURE_WIDTH, "vocab_size": VOCAB, "layers": 1}
+    export_weights(build("vl_bert_ctrl", released_behaviour=trained, **sizes), tmp_path / "first.safetensors")
+    told = build("vl_bert_ctrl", released_behaviour=not trained, **sizes)
+    load_weights(told, tmp_path / "first.safetensors")
+    assert told.released_behaviour is not trained
+    export_weights(told, tmp_path / "second.safetensors")
+    assert read_record(tmp_path / "second.safetensors") == {"released_behaviour": trained}
+
+
+@pytest.mark.parametrize("record", [{"released_behaviour": "false"}, {"model": {"released_behaviour": "false"}}])
+def test_a_behaviour_that_is_neither_true_nor_false_is_refused(record, tmp_path):
+    encoder = build("bert", vocab_size=VOCAB, layers=1)
+    export_weights(encoder, tmp_path / "odd.safetensors", record)
+    with pytest.raises(ValueError) as error:
+        load_weights(encoder, tmp_path / "odd.safetensors")
+    assert str(error.value) == (
+        f"{tmp_path / 'odd.safetensors'}, record, key released_behaviour: found 'false', expected true, false or null"
+    )
+
+
+def test_a_model_without_such_a_behaviour_is_not_warned_of_it(tmp_path, caplog):
+    encoder = build("bert", vocab_size=VOCAB, layers=1)
+    export_weights(encoder, tmp_path / "odd.safetensors", {"released_behaviour": True})
+    load_weights(encoder, tmp_path / "odd.safetensors")
+    assert not encoder.released_behaviour
+    assert caplog.records == []
+
+
 class TestRefusals:
     def said(self, capsys, *arguments: object) -> str:
         assert main([str(argument) for argument in arguments]) == 2

@@ -136,6 +136,16 @@ def test_a_layer_that_would_average_over_padding_is_refused():
     )
 
 
+def test_a_convolution_that_pads_with_anything_but_zeros_is_refused():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4))
+    with pytest.raises(ValueError) as error, shared_statistics(network, torch.ones(2, 64, 64, dtype=torch.bool)):
+        pass
+    assert str(error.value) == (
+        "images of several sizes in one training batch: a convolution with padding_mode=reflect would see zeros where "
+        "an image of its own ends in something else; give images of one size, or a network whose padding is zeros"
+    )
+
+
 def test_nothing_is_left_behind():
     parser = small_parser()
     before = small_parser().eval()

@@ -17,7 +17,7 @@ from vlp.data.pairs import PretrainingBatch, PretrainingPairs
 from vlp.data.sample import Batch, Regions, Sample
 from vlp.models.checkpoints import read_heads
 from vlp.pretraining import PretrainingModule
-from vlp.probes.pretraining_heads import PretrainingProbe, bits_a_sample, trained_heads
+from vlp.probes.pretraining_heads import PretrainingProbe, WrittenHeads, bits_a_sample, trained_heads
 from vlp.results import Row
 
 
@@ -144,7 +144,7 @@ def test_models_of_pixels_are_asked_with_the_mean_colour(name: str, tmp_path: Pa
 @pytest.mark.parametrize("name", RELEASED)
 def test_heads_of_released_weights_are_asked_as_their_paper_has_it(name: str, tmp_path: Path):
     model, path = released_weights(name, tmp_path)
-    words, matching = trained_heads(model, path)
+    words, matching = trained_heads(model, WrittenHeads.read(path))
     assert words is not None
     assert matching is not None
     found = {

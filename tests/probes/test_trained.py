@@ -272,7 +272,9 @@ def test_another_question_is_refused(name: str):
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_text_only_model_is_refused(name: str):
-    with pytest.raises(ValueError, match=r"^expected layers .*, found only text$"):
+    with pytest.raises(
+        ValueError, match=r"^model bert reads text and has no region tokens; probe \w+Probe needs them$"
+    ):
         probe(name, model="bert")
 
 

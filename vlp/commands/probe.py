@@ -55,8 +55,8 @@ class Subjects:
 def measure(plan: Plan, folder: Path) -> None:
     """Measure one cell and write ``results.csv``, ``figures``, ``.hydra`` and ``run.json`` into ``folder``.
 
-    A dataset that lacks what the probe needs is refused before weights are trained or a model is built. A
-    cell that fails at any point ends as failed in its tracker.
+    A dataset that lacks what the probe needs, and a model that it cannot be put to, are refused before weights are
+    trained or a model is built. A cell that fails at any point ends as failed in its tracker.
     """
     with tracking(plan.config) as loggers:
         _measure(plan, folder, loggers)
@@ -66,14 +66,15 @@ def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
     config = plan.config
     record = RunRecord(plan.command, plan.content, config["seed"])
     pl.seed_everything(config["seed"], verbose=False)
-    factory = instantiate({**_arguments(config["probe"]), "_partial_": True}, _key_="probe")
+    factory = probe_factory(config)
+    kind = kind_of(factory)
     dataset = build_dataset(config["dataset"])
     require(dataset, needs_of(factory), config["run"]["probe"])
-    if isinstance(factory.func, type) and issubclass(factory.func, TrainedProbe):
-        check_trained(config, factory.func, factory.keywords)
+    if issubclass(kind, TrainedProbe):
+        check_trained(config, kind, factory.keywords)
         if joins_another():
             return  # one process reads activations and fits probers; more devices are for more cells
-    check_model(config["model"], dataset, needs_of(factory), config["run"]["probe"])
+    check_model(config["model"], dataset, kind, needs_of(factory), config["run"]["probe"])
     weights = ready_weights(plan.weights)
     subjects = build_subjects(config, weights, dataset)
     asked = {"weights": weights.path} if _takes(factory, "weights") else {}  # whose heads the probe needs too
@@ -89,6 +90,18 @@ def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
     log_rows(loggers, records, sorted((folder / FIGURES_FOLDER).glob("*.png")))
     sha256 = weights.content if weights.path else None
     record.write(folder, finished=True, weights=weights.path, weights_sha256=sha256)
+
+
+def probe_factory(config: Config) -> partial[Probe]:
+    """Return what builds the probe of a config out of a model, its control and a seed."""
+    factory: partial[Probe] = instantiate({**_arguments(config["probe"]), "_partial_": True}, _key_="probe")
+    return factory
+
+
+def kind_of(factory: partial[Probe]) -> type[Probe]:
+    """Return the class of what a factory builds; `Probe` where it is a function that does not say."""
+    kind: Any = factory.func
+    return kind if isinstance(kind, type) and issubclass(kind, Probe) else Probe
 
 
 def needs_of(factory: partial[Probe]) -> frozenset[str]:

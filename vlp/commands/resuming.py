@@ -18,6 +18,8 @@ from vlp.commands.ranks import joins_another
 from vlp.durable.digests import sidecar
 from vlp.durable.files import remove_leftovers
 from vlp.models.checkpoints.files import RECORD, load_plain
+from vlp.models.checkpoints.records import checked_record
+from vlp.models.checkpoints.vlp import trained_behaviour
 from vlp.nonfinite import FAULTS_FOLDER
 from vlp.results import RUN_FILE
 
@@ -40,10 +42,13 @@ class Start:
     Args:
         checkpoint: to go on from, None to begin anew.
         rows: lines of ``metrics.csv`` that were written before it.
+        released_behaviour: whether the checkpoint was trained with what the model's release does wrong; None where it
+            does not say.
     """
 
     checkpoint: Path | None = None
     rows: int = 0
+    released_behaviour: bool | None = None
 
 
 def find_start(config: Config, run_dir: Path) -> Start:
@@ -61,14 +66,14 @@ def find_start(config: Config, run_dir: Path) -> Start:
         remove_leftovers(run_dir / CHECKPOINTS)
     path = _chosen(config, run_dir)
     is_own = path is not None and path.parent == (run_dir / CHECKPOINTS).resolve()
-    state = _state(path, config, run_dir if is_own else None) if path is not None else {}
+    state, behaviour = _state(path, config, run_dir if is_own else None) if path is not None else ({}, None)
     if not joins_another():
         set_aside(run_dir, path if is_own else None)
         if path is not None and is_own:
             _point(path, state["best"])
     if path is not None:
         log.info("going on from %s", path)
-    return Start(path, state["rows"] if is_own else 0)
+    return Start(path, state["rows"] if is_own else 0, behaviour)
 
 
 def set_aside(run_dir: Path, start: Path | None = None) -> None:
@@ -119,8 +124,11 @@ def _chosen(config: Config, run_dir: Path) -> Path | None:
     return path.resolve()
 
 
-def _state(path: Path, config: Config, run_dir: Path | None = None) -> dict[str, Any]:
-    """Return what `SaveCheckpoints` kept in a checkpoint; one of ``run_dir`` has to be of this configuration."""
+def _state(path: Path, config: Config, run_dir: Path | None = None) -> tuple[dict[str, Any], bool | None]:
+    """Return what `SaveCheckpoints` kept in a checkpoint, and the behaviour that its weights were trained with.
+
+    One of ``run_dir`` has to be of this configuration.
+    """
     loaded = load_plain(path)
     try:
         there, _ = str(loaded[RECORD][CONFIG_HASH]), loaded["callbacks"][SaveCheckpoints.__qualname__]
@@ -135,7 +143,7 @@ def _state(path: Path, config: Config, run_dir: Path | None = None) -> dict[str,
         )
     if there != here:
         log.warning("%s is of another configuration (%s, this one is %s)", path, there[:12], here[:12])
-    return state
+    return state, trained_behaviour(checked_record(loaded[RECORD], f"{path}, record"), path)
 
 
 def _point(path: Path, best: Mapping[str, float]) -> None:

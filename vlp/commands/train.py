@@ -24,7 +24,9 @@ from vlp.data.statistics import region_statistics, spread
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.durable import stopping
 from vlp.models import VLEncoder, build_from_config
+from vlp.models.building import RELEASED_KEY
 from vlp.models.checkpoints.initial import load_initial_weights
+from vlp.models.checkpoints.loading import follow
 from vlp.monitoring import LossCurves
 from vlp.optimisation import Milestones
 from vlp.pretraining import Bundle, PretrainingModule
@@ -48,6 +50,8 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
     val_set = build_dataset(config["dataset"], split=config["val_split"])
     tokenizer = open_tokenizer(config["tokenizer"])
     encoder = build_from_config(config["model"], train_set.feature_width, tokenizer.vocab_size)
+    if start.released_behaviour is not None:
+        follow(encoder, start.released_behaviour, str(start.checkpoint))
     require_image(train_set, encoder)
     if start.checkpoint is None:
         load_initial_weights(encoder, config["initial_weights"] or {})
@@ -123,8 +127,10 @@ def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: Ca
     """Return, in plain types, what is needed to build the model and its heads again and to feed them."""
     reads_regions = encoder.reads == "regions"
     regions = region_statistics(sample.regions for sample in spread(dataset)) if reads_regions else None
+    has_behaviour = encoder.embeddings.released_behaviour is not None
     return {
         "model": dict(config["model"]),
+        **({RELEASED_KEY: encoder.released_behaviour} if has_behaviour else {}),
         "size": config["size"]["name"],
         "vocab_size": encoder.vocab_size,
         "feature_width": encoder.feature_width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlp.configs.showing import shown
 from vlp.data.dataset import VLDataset
 from vlp.data.pixels import PixelInput
 from vlp.data.sample import Regions, Sample
@@ -52,10 +54,34 @@ class RegionStatistics:
             ValueError: if these are no such numbers; names ``where``.
         """
         try:
-            lists = {key: tuple(map(float, record[key])) for key in ("feature_means", "box_means", "box_sds")}
-            return cls(samples=int(record["samples"]), feature_sd=float(record["feature_sd"]), **lists)
+            return cls(
+                samples=_whole(record["samples"], "samples"),
+                feature_means=_numbers(record["feature_means"], "feature_means"),
+                feature_sd=_numbers([record["feature_sd"]], "feature_sd", count=1, least=0)[0],
+                box_means=_numbers(record["box_means"], "box_means", count=4),
+                box_sds=_numbers(record["box_sds"], "box_sds", count=4, least=0),
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{where}: no statistics of regions ({type(error).__name__}: {error})") from error
+
+
+def _whole(value: Any, key: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{key} {shown(value)}, expected a whole number from 1")
+    return value
+
+
+def _numbers(values: Any, key: str, count: int | None = None, least: float = -math.inf) -> tuple[float, ...]:
+    """Return a list of finite numbers from ``least``, ``count`` of them where that is given, and at least one."""
+    is_list = isinstance(values, list | tuple) and len(values) > 0 and count in (None, len(values))
+    if not is_list or not all(_is_finite(value) and value >= least for value in values):
+        expected = f"finite numbers{'' if least < 0 else ' from 0'}{f', {count} of them' if count else ''}"
+        raise ValueError(f"{key} {shown(values)}, expected {expected}")
+    return tuple(map(float, values))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def region_statistics(regions: Iterable[Regions | None]) -> RegionStatistics | None:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from vlp.commands.plans import Weights
-from vlp.commands.probe import check_features
-from vlp.commands.reading import require_image, require_tokens
+from vlp.commands.probe import check_features, kind_of, needs_of, probe_factory
+from vlp.commands.reading import require_image
 from vlp.commands.weights import find_weights, is_trained
 from vlp.configs.showing import shown
 from vlp.data.dataset import VLDataset, build_dataset, require
@@ -24,7 +24,7 @@ from vlp.durable.digests import check_digest
 from vlp.models import VLEncoder, build_from_config, load_weights
 from vlp.models.checkpoints import vlp
 from vlp.models.checkpoints.files import Contents, read_contents, weights_file
-from vlp.models.checkpoints.loading import convert
+from vlp.models.checkpoints.loading import convert, feature_width
 from vlp.models.checkpoints.published import differences, resembling
 from vlp.models.export import read_encoder
 
@@ -44,6 +44,7 @@ class Patient:
         dataset: None where it could not be opened.
         weights: None where they could not be found.
         record: what the weights say of themselves.
+        feature_width: of the regions that the weights read; None where they read none, or it is not known.
         is_public: whether the weights are in somebody else's format, which says itself what model they are of.
     """
 
@@ -52,6 +53,7 @@ class Patient:
     dataset: VLDataset | None = None
     weights: Weights | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    feature_width: int | None = None
     is_public: bool = False
 
 
@@ -144,6 +146,7 @@ def _published(patient: Patient, contents: Contents) -> Iterator[Finding]:
         conversion = convert(contents)
     except ValueError:  # told where it is loaded
         return
+    patient.feature_width = feature_width(conversion.tensors)
     patient.is_public = conversion.source != vlp.SOURCE
     rows = resembling(contents, conversion)
     if not rows:
@@ -152,7 +155,7 @@ def _published(patient: Patient, contents: Contents) -> Iterator[Finding]:
     for row in rows:
         found = tuple(differences(row, contents, conversion))
         told = f"{' or '.join(row.names)} of {row.page}, {row.licence}, trained on {row.features}"
-        doubt = "" if row.verified else f"; not verified, page read {row.checked}"
+        doubt = "" if row.verified else f"; known from its documents alone, {row.checked}: no such file was opened"
         if found:
             yield Finding(FAILED, "published as", f"{told}: but {', '.join(found)}", f"another file? fetch {row.where}")
         else:
@@ -202,7 +205,8 @@ def examine_model(patient: Patient) -> Iterator[Finding]:
     shape = f"width {encoder.width}, vocabulary {encoder.vocab_size:,}, features {encoder.feature_width}"
     yield Finding(OK, f"model {encoder.name}", f"size {config['size']['name']}, {count:,} parameters, {shape}")
     if "probe" in patient.asked:
-        require_tokens(encoder, config["probe"].get("needs", []), probe_name(config))
+        factory = probe_factory(config)
+        kind_of(factory).check_encoder(encoder, needs_of(factory), probe_name(config))
     if dataset is not None:
         require_image(dataset, encoder)
         yield Finding(OK, "what it reads", f"{encoder.reads}, which {dataset.name} has")
@@ -210,6 +214,9 @@ def examine_model(patient: Patient) -> Iterator[Finding]:
         return
     yield _tokenizer(patient.record, tokenizer.vocab_size)
     if dataset is not None:
+        if encoder.reads == "regions" and (fault := _other_width(patient, dataset)):
+            yield fault
+            return
         _check_names(patient.record, dataset, patient.weights)
         if encoder.reads == "regions":
             yield examine_features(patient.record, dataset)
@@ -229,6 +236,16 @@ def _tokenizer(record: Mapping[str, Any], size: int) -> Finding:
         found = f"{size:,} pieces, the weights were trained with {trained:,}"
         return Finding(FAILED, "tokenizer", found, f"tokenizer={record.get('tokenizer') or 'null'}, as they record it")
     return Finding(OK, "tokenizer", f"{size:,} pieces, as in training")
+
+
+def _other_width(patient: Patient, dataset: VLDataset) -> Finding | None:
+    """Return a finding where the features of the dataset are not as wide as those that the weights read."""
+    width = patient.feature_width
+    if None in (width, dataset.feature_width) or width == dataset.feature_width:
+        return None
+    given = f"those of the weights are {width} wide, those of dataset {dataset.name} {dataset.feature_width}"
+    how = f"give a dataset= with the {width} wide features of the extractor that the weights were trained on"
+    return Finding(FAILED, "features", f"features do not match weights: {given}", how)
 
 
 def _check_names(record: Mapping[str, Any], dataset: VLDataset, weights: Weights) -> None:

@@ -75,6 +75,7 @@ class VLEncoder(nn.Module):
         self.heads_of = stack.heads_of
         self.sites: tuple[Site, ...] = stack.sites
         self.asked_behaviour = released_behaviour
+        self.trained_behaviour: bool | None = None  # what its weights say, None until some do
         if released_behaviour is not None:
             if self.embeddings.released_behaviour is None:
                 raise ValueError(f"model {name} has no released_behaviour: its released code does what it should")
@@ -122,8 +123,14 @@ class VLEncoder(nn.Module):
         return bool(self.embeddings.released_behaviour)
 
     def follow(self, released_behaviour: bool) -> None:
-        """Do as weights of this model were trained, unless it was built to do one or the other."""
-        if self.asked_behaviour is None and self.embeddings.released_behaviour is not None:
+        """Do as weights of this model were trained, unless it was built to do one or the other; remember what they say.
+
+        Of a model whose released code does what it should, nothing is said.
+        """
+        if self.embeddings.released_behaviour is None:
+            return
+        self.trained_behaviour = released_behaviour
+        if self.asked_behaviour is None:
             self.embeddings.released_behaviour = released_behaviour
 
     @property

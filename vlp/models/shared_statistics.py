@@ -79,3 +79,9 @@ def _check(network: nn.Module) -> None:
                 f"images of several sizes in one training batch: {type(module).__name__} would mix an image with the "
                 "padding beside it; give images of one size, or a network of convolutions, BatchNorm, ReLU and pooling"
             )
+        if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
+            raise ValueError(
+                f"images of several sizes in one training batch: a convolution with padding_mode={module.padding_mode} "
+                "would see zeros where an image of its own ends in something else; give images of one size, or a "
+                "network whose padding is zeros"
+            )

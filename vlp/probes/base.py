@@ -31,16 +31,40 @@ class Probe(pl.LightningModule):
         control: the same architecture with random weights.
         seed: of everything random in the probe.
         needs: annotations without which a dataset is refused, out of `vlp.data.sample.ANNOTATIONS`.
+
+    Raises:
+        ValueError: if the probe cannot be put to the model.
     """
 
     def __init__(self, encoder: VLEncoder, control: VLEncoder, seed: int = 0, needs: Iterable[str] = ()) -> None:
         super().__init__()
+        needs = frozenset(needs)
+        self.check_encoder(encoder, needs, type(self).__name__)
         self.encoder = encoder.requires_grad_(False)
         self.control = control.requires_grad_(False)
         self.seed = seed
-        self.needs = frozenset(needs)
+        self.needs = needs
         self._rows: list[Row] | None = None
         self.train(False)
+
+    @classmethod
+    def check_encoder(cls, encoder: VLEncoder, needs: Iterable[str], probe: str) -> None:
+        """Refuse a model that the probe cannot be put to; weights play no part, so that it costs nothing.
+
+        A subclass adds what it asks of a model.
+
+        Args:
+            encoder: the model.
+            needs: the probe's annotations; with regions among them it looks at the tokens of regions.
+            probe: its name, for errors.
+
+        Raises:
+            ValueError: naming model and probe.
+        """
+        if "regions" in needs and encoder.reads != "regions":
+            raise ValueError(
+                f"model {encoder.name} reads {encoder.reads} and has no region tokens; probe {probe} needs them"
+            )
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what the probe trains; encoders stay in ``eval()``."""

@@ -119,6 +119,12 @@ class InterModalityFlowProbe(Probe):
         self.change = SampleMean((len(CONDITIONS), count - 1))
         self.tokens = SampleMean((2,))
 
+    @classmethod
+    def check_encoder(cls, encoder: VLEncoder, needs: Iterable[str], probe: str) -> None:
+        """Refuse a model without layers in which all tokens attend to all as well."""
+        super().check_encoder(encoder, needs, probe)
+        joint_sites(encoder)
+
     def loader(
         self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
     ) -> DataLoader[Any]:

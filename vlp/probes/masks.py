@@ -85,6 +85,12 @@ class MasksProbe(Probe):
         self.cosine = SampleMean((len(CONDITIONS), len(MASKINGS)))
         self.neighbours = SampleMean((len(CONDITIONS), 2))
 
+    @classmethod
+    def check_encoder(cls, encoder: VLEncoder, needs: Iterable[str], probe: str) -> None:
+        """Refuse a model without a parser that has a map of attention as well."""
+        super().check_encoder(encoder, needs, probe)
+        swin_parser(encoder)
+
     def test_step(self, batch: ProbeBatch, batch_idx: int) -> None:
         """Hide cells of every image, by both models' maps and at random."""
         assert batch.inputs.pixels is not None

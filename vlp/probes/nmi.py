@@ -64,13 +64,19 @@ class NMIProbe(Probe):
     ) -> None:
         super().__init__(encoder, control, seed, needs)
         check_specials(specials)
-        try:
-            self.layers = meeting_layers(encoder.sites)
-        except ValueError as error:
-            raise ValueError(f"probe nmi cannot be put to model {encoder.name}: {error}") from None
+        self.layers = meeting_layers(encoder.sites)
         self.num_restarts, self.specials = num_restarts, specials
         self.agreement = SampleMean((len(CONDITIONS), len(self.layers)))
         self.smaller = SampleMean((2, len(self.layers)))
+
+    @classmethod
+    def check_encoder(cls, encoder: VLEncoder, needs: Iterable[str], probe: str) -> None:
+        """Refuse a model in which text and vision meet in no layer as well."""
+        super().check_encoder(encoder, needs, probe)
+        try:
+            meeting_layers(encoder.sites)
+        except ValueError as error:
+            raise ValueError(f"probe nmi cannot be put to model {encoder.name}: {error}") from None
 
     def test_step(self, batch: ProbeBatch, batch_idx: int) -> None:
         """Cluster the states of every layer in one pass of each encoder."""

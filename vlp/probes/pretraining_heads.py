@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ IMAGES = ("own", "mean", "mean-own")
 """Which image a masked word is told with; the last is the paired difference."""
 
 
+class NothingToAskError(ValueError):
+    """There is no head to ask, and nothing is wrong with that."""
+
+
 class PretrainingProbe(Probe):
     """Asks a model's own pre-training heads about data it was not trained on.
 
@@ -65,9 +70,11 @@ class PretrainingProbe(Probe):
         weights: the checkpoint that ``encoder`` was loaded from, ours or released, which has the heads; None for random
             weights.
         max_samples: of the data, the first ones; None for all.
+        strict: refuse a checkpoint that has a part of a head alone; else that head is not asked, and `lacking` tells.
 
     Raises:
-        ValueError: if there is no head of `mlm` or `itm`, or the model reads no image.
+        NothingToAskError: if there is no head of `mlm` or `itm`, or the model reads no image.
+        ValueError: if what there is of heads is not whole.
     """
 
     def __init__(
@@ -78,17 +85,28 @@ class PretrainingProbe(Probe):
         needs: Iterable[str] = (),
         weights: Path | str | None = None,
         max_samples: int | None = None,
+        strict: bool = True,
     ) -> None:
         super().__init__(encoder, control, seed, needs)
-        if encoder.reads == "text":
-            raise ValueError(f"probe pretraining asks what the image is worth, and model {encoder.name} reads none")
-        self.words, self.matching = trained_heads(encoder, weights)
-        self.control_words, self.control_matching = random_heads(control, weights, seed)
+        written = WrittenHeads.read(weights)
+        self.lacking = written.lacking(encoder)
+        if self.lacking and (strict or self.lacking.keys() == written.build(encoder).keys()):
+            raise ValueError(written.says(self.lacking, encoder))
+        self.words, self.matching = trained_heads(encoder, written)
+        self.control_words, self.control_matching = random_heads(control, written, seed)
         self.max_samples = max_samples
         self.mean: Tensor | None = None
         self.accuracy = SampleMean((len(CONDITIONS),))
         self.matched = SampleMean()
         self.bits = SampleMean((len(CONDITIONS), len(IMAGES)))
+
+    @classmethod
+    def check_encoder(cls, encoder: VLEncoder, needs: Iterable[str], probe: str) -> None:
+        """Refuse a model that reads no image as well."""
+        super().check_encoder(encoder, needs, probe)
+        if encoder.reads == "text":
+            why = f"probe pretraining asks what the image is worth, and model {encoder.name} reads none"
+            raise NothingToAskError(why)
 
     def loader(
         self, dataset: VLDataset, tokenizer: CaptionTokenizer, batch_size: int, num_workers: int = 0
@@ -162,44 +180,85 @@ def bits_a_sample(
 Heads = tuple[MaskedLanguageModelling | None, ImageTextMatching | None]
 
 
-def trained_heads(encoder: VLEncoder, weights: Path | str | None) -> Heads:
-    """Return the heads of masked words and of matching in the checkpoint ``weights``, frozen; None for one it lacks.
+@dataclass(frozen=True)
+class WrittenHeads:
+    """What a checkpoint holds of pre-training heads.
+
+    Args:
+        path: of the checkpoint.
+        record: what it says of itself; empty for released weights.
+        tensors: of its heads, by our names.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, weights: Path | str | None) -> WrittenHeads:
+        """Return the heads of the checkpoint ``weights``.
+
+        Raises:
+            NothingToAskError: if it has none.
+        """
+        if weights is None:
+            raise NothingToAskError("probe pretraining asks a model's pre-training heads, and weights=random has none")
+        contents = read_contents(Path(weights))
+        return cls(Path(weights), contents.record or {}, convert(contents).heads)
+
+    def build(self, encoder: VLEncoder) -> nn.ModuleDict:
+        """Return heads as the checkpoint describes them, with random weights.
+
+        Raises:
+            NothingToAskError: if it has none.
+            ValueError: if it describes anything but heads.
+        """
+        objective = self.record.get("objective") or _objective_of(encoder.name, self.tensors)
+        try:
+            heads = _described(objective).build(encoder, self.record.get("num_classes")) if objective else None
+        except (ValueError, TypeError) as error:  # of what the record says, where a run's own config would be meant
+            raise ValueError(f"{self.path}, record: {error}") from error
+        if not heads or not self.tensors:
+            expected = "expected a .ckpt of train.py, or released weights with theirs"
+            raise NothingToAskError(f"{self.path} has no pre-training heads, which probe pretraining asks; {expected}")
+        return heads
+
+    def lacking(self, encoder: VLEncoder) -> dict[str, list[str]]:
+        """Return, by head, the weights of heads that are not whole in the checkpoint."""
+        missing = {
+            name: [f"{name}.{key}" for key in head.state_dict() if f"{name}.{key}" not in self.tensors]
+            for name, head in self.build(encoder).items()
+        }
+        return {name: keys for name, keys in missing.items() if keys}
+
+    def says(self, lacking: Mapping[str, Iterable[str]], encoder: VLEncoder) -> str:
+        """Return what is wrong with a checkpoint that is ``lacking`` weights of heads."""
+        says = "its record lists" if self.record else f"those of model {encoder.name} have"
+        return f"{self.path} lacks pre-training heads that {says}: {', '.join(chain(*lacking.values()))}"
+
+
+def trained_heads(encoder: VLEncoder, written: WrittenHeads) -> Heads:
+    """Return the heads of masked words and of matching of a checkpoint, frozen; None for one that is not whole in it.
 
     Raises:
         ValueError: if it has neither, or they are of other shapes than its record says.
     """
-    heads, tensors = _built(encoder, weights)
+    heads = written.build(encoder)
     try:
-        heads.load_state_dict(tensors, strict=False)
+        heads.load_state_dict(written.tensors, strict=False)
     except RuntimeError as error:  # torch's way of saying that shapes differ
         why = "; ".join(str(error).split("\n\t")[1:])
-        raise ValueError(f"{weights} has pre-training heads of other shapes than its record says: {why}") from error
-    return _pick(heads, weights)
+        raise ValueError(
+            f"{written.path} has pre-training heads of other shapes than its record says: {why}"
+        ) from error
+    return _pick(heads, encoder, written)
 
 
-def random_heads(encoder: VLEncoder, weights: Path | str | None, seed: int) -> Heads:
-    """Return heads like those of the checkpoint ``weights``, with random weights, frozen."""
+def random_heads(encoder: VLEncoder, written: WrittenHeads, seed: int) -> Heads:
+    """Return heads like those of `trained_heads`, with random weights, frozen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _pick(_built(encoder, weights)[0], weights)
-
-
-def _built(encoder: VLEncoder, weights: Path | str | None) -> tuple[nn.ModuleDict, dict[str, Tensor]]:
-    """Return the heads that a checkpoint has, with random weights, and its own weights of them by their names."""
-    contents = read_contents(_given(weights))
-    record, tensors = contents.record or {}, convert(contents).heads
-    objective = record.get("objective") or _objective_of(encoder.name, tensors)
-    try:
-        heads = _described(objective).build(encoder, record.get("num_classes")) if objective else nn.ModuleDict()
-    except (ValueError, TypeError) as error:  # of what the record says, where a run's own config would be meant
-        raise ValueError(f"{weights}, record: {error}") from error
-    if not heads or not tensors:
-        expected = "expected a .ckpt of train.py, or released weights with theirs"
-        raise ValueError(f"{weights} has no pre-training heads, which probe pretraining asks; {expected}")
-    if missing := [name for name in heads.state_dict() if name not in tensors]:
-        says = "its record lists" if record else f"those of model {encoder.name} have"
-        raise ValueError(f"{weights} lacks pre-training heads that {says}: {', '.join(missing)}")
-    return heads, tensors
+        return _pick(written.build(encoder), encoder, written)
 
 
 def _described(objective: Mapping[str, Any]) -> Bundle:
@@ -239,19 +298,15 @@ def _is_part(part: Any) -> bool:
     return isinstance(part.get("weight"), int | float)
 
 
-def _given(weights: Path | str | None) -> Path:
-    if weights is None:
-        raise ValueError("probe pretraining asks a model's pre-training heads, and weights=random has none")
-    return Path(weights)
-
-
-def _pick(heads: nn.ModuleDict, weights: Path | str | None) -> Heads:
+def _pick(heads: nn.ModuleDict, encoder: VLEncoder, written: WrittenHeads) -> Heads:
     heads.requires_grad_(False).eval()
-    words = next((head for head in heads.values() if isinstance(head, MaskedLanguageModelling)), None)
-    matching = next((head for head in heads.values() if isinstance(head, ImageTextMatching)), None)
+    lacking = written.lacking(encoder)
+    whole = [head for name, head in heads.items() if name not in lacking]
+    words = next((head for head in whole if isinstance(head, MaskedLanguageModelling)), None)
+    matching = next((head for head in whole if isinstance(head, ImageTextMatching)), None)
     if words is None and matching is None:
-        raise ValueError(
-            f"{weights} has heads {', '.join(heads)}; probe pretraining asks those of {' and '.join(ASKED)}"
+        raise NothingToAskError(
+            f"{written.path} has heads {', '.join(heads)}; probe pretraining asks those of {' and '.join(ASKED)}"
         )
     return words, matching
 

@@ -140,9 +140,6 @@ class TrainedProbe(Probe):
         with_length: bool,
     ) -> None:
         super().__init__(encoder, control, seed, needs)
-        if encoder.reads == "pixels":
-            probe = type(self).__name__
-            raise ValueError(f"model {encoder.name} reads pixels and has no region tokens; probe {probe} needs them")
         self.prober = prober
         self.limits = {TRAIN: max_train_samples, VAL: max_val_samples, TEST: max_test_samples}
         limits = {f"max_{part}_samples": limit for part, limit in self.limits.items()}

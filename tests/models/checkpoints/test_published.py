@@ -16,10 +16,12 @@ from vlp.configs import option_names
 from vlp.models.checkpoints import published as module
 from vlp.models.checkpoints.files import Contents
 from vlp.models.checkpoints.loading import convert
-from vlp.models.checkpoints.published import NOT_VERIFIED, Published, differences, name_of, published, resembling
+from vlp.models.checkpoints.published import Published, differences, name_of, published, resembling
 
 FILES = {"volta_lxmert_original": "pytorch_model_19.bin", "volta_lxmert_released": "lxmert_checkpoint_19.bin"}
 """Of VOLTA's that are built by other keys of an option: what tells them from the others of that option."""
+NOT_VERIFIED = "not verified"
+"""What stands in the table where a page was looked for in vain."""
 SOURCES = {"uniter", "lxmert", "visualbert", "volta", "vilt", "huggingface", "swin", "timm"}
 
 

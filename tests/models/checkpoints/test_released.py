@@ -506,6 +506,22 @@ class TestVolta:
         batch = batch_of(right)
         assert not torch.allclose(right(batch).text, followed(batch).text)
 
+    @pytest.mark.parametrize("name", ["volta_visualbert", "volta_uniter"])
+    @pytest.mark.parametrize("other", ["uniter", "bert"])
+    def test_a_model_that_the_file_is_not_of_is_told_so(self, name, other):
+        contents, encoder = small(name)
+        numbers = {key: SMALL[key] for key in ("width", "heads", "feed_forward", "positions")}
+        model = build(other, vocab_size=SMALL["vocab"], feature_width=SMALL["feature_width"], layers=2, **numbers)
+        with pytest.raises(ValueError) as error:
+            load_contents(model, contents)
+        told = f": the file is of another model, '{encoder.name}' (model={encoder.name} for commands)"
+        assert str(error.value).endswith(told)
+
+    def test_a_part_of_the_released_vl_bert_changes_nothing_that_the_model_does(self):
+        contents, encoder = small("volta_vl_bert")
+        load_contents(encoder, contents, part="embeddings.text")
+        assert not encoder.released_behaviour
+
     def test_the_segments_that_newer_code_writes_twice_are_known(self):
         contents, encoder = small("volta_uniter")
         table = "bert.embeddings.token_type_embeddings.weight"

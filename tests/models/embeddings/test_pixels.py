@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.models.examples import pixel_batch
 from vlp.data.pixels import PixelInput
-from vlp.models.embeddings.pixels import by_place, cell_mask, parsed, sine_positions, spread
+from vlp.models.embeddings.pixels import by_place, cell_mask, padded, parsed, sine_positions
 
 INPUT = PixelInput(8, 64, 8)
 GRIDS = ((2, 3), (2, 2), (4, 2))
@@ -75,7 +75,7 @@ def test_images_of_one_size_go_through_the_parser_together_and_without_padding()
     everywhere = Counting()(given.pixels)
     torch.testing.assert_close(found, everywhere[mask])
     torch.testing.assert_close(
-        spread(found, mask.flatten(1)), everywhere.masked_fill(~mask[..., None], 0.0).flatten(1, 2)
+        padded(found, mask.flatten(1)), everywhere.masked_fill(~mask[..., None], 0.0).flatten(1, 2)
     )
 
 

@@ -97,7 +97,7 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
     _check_part(conversion, part, contents.path)
     resize = conversion.resize or (lambda name, tensor, shape: tensor)
     fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
-    _check_shapes(model, own, fitting, contents.path, conversion)
+    _check_shapes(model, own, fitting, contents.path, conversion, part)
     report = LoadReport(
         missing=tuple(name for name in own if name not in fitting),
         unexpected=tuple(
@@ -113,9 +113,11 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
         raise ValueError(
             f"{contents.path} ({conversion.description}) does not fit model {model.name!r}: "
             f"{listed('missing', report.missing)}, {listed('unexpected', report.unexpected)}; "
-            f"strict=False loads what fits{_built(conversion)}"
+            "strict=False loads what fits"
+            f"{(not part and _other_model(model, own, conversion)) or _built(conversion)}"
         )
-    _follow(model, conversion, contents.path)
+    if not part and conversion.released_behaviour is not None:
+        follow(model, conversion.released_behaviour, f"{contents.path} ({conversion.description})")
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -157,22 +159,26 @@ def _check_part(conversion: Conversion, part: str, path: Path) -> None:
         )
 
 
-def _follow(model: VLEncoder, conversion: Conversion, path: Path) -> None:
-    """Make the model do what its weights were trained with, or warn where it was told to do otherwise."""
-    trained = conversion.released_behaviour
-    if trained is None:
-        return
+def follow(model: VLEncoder, trained: bool, weights: str) -> None:
+    """Make the model do what its ``weights`` were trained with, or warn where it was told to do otherwise."""
     model.follow(trained)
-    if trained != model.released_behaviour:
+    if model.embeddings.released_behaviour not in (None, trained):
         log.warning(
-            "%s (%s) was trained with released_behaviour=%s and model %s was told to have it %s: its outputs are not "
+            "%s was trained with released_behaviour=%s and model %s was told to have it %s: its outputs are not "
             "those of the trained model; model.released_behaviour=null follows the weights",
-            *(path, conversion.description, _said(trained), repr(model.name), _said(model.released_behaviour)),
+            *(weights, _said(trained), repr(model.name), _said(model.released_behaviour)),
         )
 
 
 def _said(value: bool) -> str:
     return str(value).lower()
+
+
+def _other_model(model: VLEncoder, own: dict[str, Tensor], conversion: Conversion) -> str:
+    """Say that a file is of another model; not of one whose weights this model all has, as BERT's, and more."""
+    if conversion.model in ("", model.name) or conversion.tensors.keys() < own.keys():
+        return ""
+    return f": the file is of another model, {conversion.model!r} ({conversion.asked} for commands)"
 
 
 def _built(conversion: Conversion) -> str:
@@ -181,13 +187,13 @@ def _built(conversion: Conversion) -> str:
 
 
 def _check_shapes(
-    model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path, conversion: Conversion
+    model: VLEncoder, own: dict[str, Tensor], found: dict[str, Tensor], path: Path, conversion: Conversion, part: str
 ) -> None:
     for name, expected in own.items():
         if name in found and found[name].shape != expected.shape:
             raise ValueError(
                 f"{name} is {tuple(found[name].shape)} in {path} and {tuple(expected.shape)} in model {model.name!r}"
-                f"{_advice(model, own, found, conversion)}"
+                f"{(not part and _other_model(model, own, conversion)) or _advice(model, own, found, conversion)}"
             )
 
 

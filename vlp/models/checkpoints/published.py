@@ -16,7 +16,6 @@ from vlp.models.checkpoints.loading import WORDS, feature_width
 from vlp.models.checkpoints.naming import A_BUFFER
 
 TABLE = "published.yaml"
-NOT_VERIFIED = "not verified"
 
 
 @dataclass(frozen=True)

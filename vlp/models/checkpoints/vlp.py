@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from vlp.configs.showing import shown
 from vlp.models.building import RELEASED_KEY
 from vlp.models.checkpoints.conversion import Conversion
 from vlp.models.checkpoints.files import RECORD, Contents, read_contents
@@ -41,17 +42,22 @@ def convert(contents: Contents) -> Conversion | None:
         {key.removeprefix(HEADS): value for key, value in heads.items()},
         {key.removeprefix(HEADS): key for key in heads},
         model=name if isinstance(name, str) else "",
-        released_behaviour=_released_behaviour(contents.record or {}),
+        released_behaviour=trained_behaviour(contents.record or {}, contents.path),
     )
 
 
-def _released_behaviour(record: Mapping[str, Any]) -> bool | None:
+def trained_behaviour(record: Mapping[str, Any], path: Path) -> bool | None:
     """Return what a record says of the behaviour its weights were trained with; False where it has a model alone.
 
     What the weights had stands above what their model's config asked for, where null asks for nothing.
+
+    Raises:
+        ValueError: if it says neither true nor false; names ``path``.
     """
     model = record.get("model") or {}
     said = record.get(RELEASED_KEY, model.get(RELEASED_KEY))
+    if said is not None and not isinstance(said, bool):
+        raise ValueError(f"{path}, record, key {RELEASED_KEY}: found {shown(said)}, expected true, false or null")
     return bool(said) if said is not None or model else None
 
 
@@ -68,10 +74,11 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 def export_weights(model: VLEncoder, path: str | Path, record: Mapping[str, Any] | None = None) -> None:
     """Write the encoder alone to a safetensors file, with ``record`` (plain data) in its header.
 
-    An encoder that does what its released code does wrong is recorded so, whether its config asked for it or its
-    weights did.
+    Of an encoder whose released code is wrong, the record says whether its weights were trained so: what the weights
+    that were loaded say, whatever the encoder was told to do; where none were, what it does.
     """
-    if model.released_behaviour:
-        record = {**(record or {}), RELEASED_KEY: True}
+    if model.embeddings.released_behaviour is not None:
+        trained = model.trained_behaviour
+        record = {**(record or {}), RELEASED_KEY: model.released_behaviour if trained is None else trained}
     tensors = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, path, metadata=None if record is None else {RECORD: json.dumps(dict(record))})

@@ -187,7 +187,7 @@ def parsed(parser: nn.Module, batch: Batch, mask_BRC: Tensor, stride: int) -> Te
     return torch.cat(found)[torch.cat(places).argsort()]
 
 
-def spread(rows_ND: Tensor, mask_BV: Tensor) -> Tensor:
+def padded(rows_ND: Tensor, mask_BV: Tensor) -> Tensor:
     """Return (B, V, D) with the rows of the real cells, in order, at their places, and zeros at padding."""
     if mask_BV.all():
         return rows_ND.unflatten(0, mask_BV.shape)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, TextEmbeddings
 from vlp.models.embeddings.dictionary import VisualDictionary
-from vlp.models.embeddings.pixels import ParsedEmbeddings, of_pairs, pivot_cells, spread
+from vlp.models.embeddings.pixels import ParsedEmbeddings, of_pairs, padded, pivot_cells
 from vlp.models.parsers import Parser
 
 # Axes: B pairs, I images, R rows and C columns of cells, V = R * C, N real cells of a batch, D width.
@@ -71,7 +71,7 @@ class SohoEmbeddings(ParsedEmbeddings):
         mask_IV = mask_IRC.flatten(1)
         features_ND = self.features_norm(self.features(self.parsed(batch, mask_IRC)))
         entries_ND, numbers_N = self.dictionary(features_ND)
-        cells = of_pairs(spread(self._mixed(features_ND, entries_ND), mask_IV), batch)
+        cells = of_pairs(padded(self._mixed(features_ND, entries_ND), mask_IV), batch)
         numbers_IV = torch.full_like(mask_IV, -1, dtype=torch.long).masked_scatter(mask_IV, numbers_N)
         mask_BV, numbers_BV = of_pairs(mask_IV, batch), of_pairs(numbers_IV, batch)
         hidden_BV = None if batch.pivots is None else alike(numbers_BV, mask_BV, batch.pivots)

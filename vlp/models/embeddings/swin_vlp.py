@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vlp.data.sample import Batch
 from vlp.models.embeddings.base import Embedded, TextEmbeddings
-from vlp.models.embeddings.pixels import ParsedEmbeddings, of_pairs, pivot_cells, spread
+from vlp.models.embeddings.pixels import ParsedEmbeddings, of_pairs, padded, pivot_cells
 from vlp.models.parsers import Parser, SwinParser
 
 # Axes: B pairs, I images, R rows and C columns of cells, V = R * C, F width of the parser's features, D width.
@@ -77,7 +77,7 @@ class SwinVlpEmbeddings(ParsedEmbeddings):
     def _parsed(self, batch: Batch, mask_IRC: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the images' features (I, V, F), and which cells of each pair are hidden (B, V), None for none."""
         if batch.pivots is None:
-            return spread(self.parsed(batch, mask_IRC), mask_IRC.flatten(1)), batch.masked_regions
+            return padded(self.parsed(batch, mask_IRC), mask_IRC.flatten(1)), batch.masked_regions
         if not isinstance(self.parser, SwinParser):
             raise ValueError(
                 f"masking=parsed: {type(self.parser).__name__} has no attention map, expected a SwinParser"
