@@ -44,7 +44,7 @@ def test_a_run_is_tagged_with_its_papers_beside_the_users_own_words(command: Com
     command("probe", "logger=wandb", "weights=random", "probe=vcc", "run.tags=[mine,value]")
     command("probe", "logger=wandb", "weights=random")
     command("train", "logger=wandb", "experiment=scenes")
-    assert [plan.config["logger"]["tags"] for plan in plans] == [["mine", "value"], [], []]
+    assert [plan.config["logger"]["tags"] for plan in plans] == [["mine", "value"], ["visual_parsing"], []]
 
 
 def test_the_cells_of_a_sweep_are_one_group(command: Command, plans: list[Plan]):
@@ -117,7 +117,7 @@ def test_each_cell_is_a_whole_run_in_wandb_with_no_network_and_no_key(
 
     assert finished.run.run_id == Path("asked/jobs/0/.run_id").read_text() != failed.run.run_id
     assert (finished.run.display_name, finished.run.job_type) == ("uniter-nmi-scenes-s4", "probe")
-    assert (finished.run.run_group, list(finished.run.tags)) == ("asked", ["value"])
+    assert (finished.run.run_group, list(finished.run.tags)) == ("asked", ["value", "visual_parsing"])
     assert {name: finished.config[name]["name"] for name in ("model", "size", "dataset")} == {
         "model": "uniter",
         "size": "tiny",
