@@ -196,7 +196,7 @@ CELLS = {
         for probe in ("vcd", "vcc")
         for prober in ("attention", "embedding")
         for model in ("uniter", "lxmert")
-    ]
+    ],
 }
 """The exact cells of every experiment that is a sweep; an artefact adds its own."""
 RECIPES = {"scenes", "visual_parsing/ablation", "visual_parsing/pretrain", "visual_parsing/pretrain_224"}
