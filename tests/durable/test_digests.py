@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.durable.disks import cut, flip, unreadable
-from vlp.durable.digests import DamagedError, HashingWriter, check_digest, file_digest, sidecar, write_sidecar
+from vlp.durable.digests import (
+    DamagedError,
+    HashingWriter,
+    check_digest,
+    file_digest,
+    sidecar,
+    state_key,
+    write_sidecar,
+)
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """The sha256 of "abc", from FIPS 180-2."""
@@ -92,3 +100,12 @@ def test_a_file_that_cannot_be_read_is_named(file: Path):
     with unreadable(file), pytest.raises(OSError) as caught:
         check_digest(file)
     assert str(caught.value) == f"[Errno 5] Input/output error: '{file}'"
+
+
+def test_a_key_tells_files_and_their_states_apart(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("same")
+    first, second = tmp_path / "a", tmp_path / "b"
+    keys = {state_key("x"), state_key("y"), state_key("x", files=[first]), state_key("x", files=[second])}
+    assert len(keys) == 4
+    assert state_key("x", files=[first]) == state_key("x", files=[first])

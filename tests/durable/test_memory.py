@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from vlp.durable.memory import remembered_arrays, state_key
+from vlp.durable.memory import remembered_arrays
 
 
 @pytest.fixture
@@ -66,12 +66,3 @@ def test_a_folder_that_takes_nothing_costs_time_only(memory, counted, caplog):
     assert [int(remembered()["sum"]) for _ in range(2)] == [6, 6]
     assert len(calls) == 2
     assert "it is worked out anew each time" in caplog.messages[0]
-
-
-def test_a_key_tells_files_and_their_states_apart(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).write_text("same")
-    first, second = tmp_path / "a", tmp_path / "b"
-    keys = {state_key("x"), state_key("y"), state_key("x", files=[first]), state_key("x", files=[second])}
-    assert len(keys) == 4
-    assert state_key("x", files=[first]) == state_key("x", files=[first])

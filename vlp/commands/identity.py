@@ -6,16 +6,14 @@ one's own enter by their content, not by their path. Imports no torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlp.configs import digest
-from vlp.durable.digests import file_digest
-from vlp.durable.files import write_text
+from vlp.durable.digests import file_digest, state_key
+from vlp.durable.files import cache_folder, write_text
 
 SHORT = 12
 """Digits of a hash in a folder's name."""
@@ -101,9 +99,8 @@ def _data_digest(root: str | None, patterns: list[str]) -> str:
 
 def remembered_digest(file: Path) -> str:
     """Return the sha256 of a large file that seldom changes, remembered by its path, size and time of change."""
-    state = file.stat()
-    key = hashlib.sha256(f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()
-    memory = _memory_folder() / key[:2] / key
+    key = state_key(files=[file])
+    memory = cache_folder("digests") / key[:2] / key
     try:
         return str(json.loads(memory.read_text("utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -114,7 +111,3 @@ def remembered_digest(file: Path) -> str:
     except OSError:  # a home that cannot be written costs time, not results
         return found
     return found
-
-
-def _memory_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlp" / "digests"

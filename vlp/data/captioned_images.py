@@ -15,8 +15,8 @@ from vlp.data.caption_table import PARTS, CaptionTable
 from vlp.data.dataset import VLDataset
 from vlp.data.image_files import ImageFiles, Place
 from vlp.data.sample import Sample
-from vlp.durable.files import write_text
-from vlp.durable.memory import cache_folder, state_key
+from vlp.durable.digests import state_key
+from vlp.durable.files import cache_folder, write_text
 
 logger = logging.getLogger(__name__)
 

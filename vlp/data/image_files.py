@@ -17,9 +17,9 @@ from PIL.Image import Image
 
 from vlp.data.images import decode_rgb, image_size, read_rgb
 from vlp.data.tar_shards import image_key, read_member, read_shard
-from vlp.durable.files import append
+from vlp.durable.digests import state_key
+from vlp.durable.files import append, cache_folder
 from vlp.durable.locks import locked
-from vlp.durable.memory import cache_folder, state_key
 
 logger = logging.getLogger(__name__)
 

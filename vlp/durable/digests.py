@@ -1,9 +1,10 @@
-"""The sha256 of a file, kept beside it in a sidecar that ``sha256sum -c`` reads."""
+"""The sha256 of a file, kept beside it in a sidecar that ``sha256sum -c`` reads; and names for what files are now."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -46,6 +47,12 @@ def file_digest(path: Path) -> str:
     """
     with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_key(*parts: str, files: Sequence[Path] = ()) -> str:
+    """Return a name for ``parts`` and ``files``, the latter as they are now: by path, size and time of change."""
+    states = [(str(file.resolve()), (state := file.stat()).st_size, state.st_mtime_ns) for file in files]
+    return hashlib.sha256(repr((parts, states)).encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
 def sidecar(path: Path) -> Path:

@@ -93,6 +93,11 @@ def replacing(path: Path | str, mode: str = "wb", **open_args: Any) -> Iterator[
         sync_folder(path.parent)
 
 
+def cache_folder(kind: str) -> Path:
+    """Return where the user's cache keeps ``kind``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlp" / kind
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` in UTF-8 to ``path``, whole and durably or not at all.
 

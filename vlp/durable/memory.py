@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,22 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlp.durable.files import replacing
+from vlp.durable.digests import state_key
+from vlp.durable.files import cache_folder, replacing
 
 log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-def cache_folder(kind: str) -> Path:
-    """Return where the user's cache keeps ``kind``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlp" / kind
-
-
-def state_key(*parts: str, files: Sequence[Path] = ()) -> str:
-    """Return a name for ``parts`` and ``files``, the latter as they are now: by path, size and time of change."""
-    states = [(str(file.resolve()), (state := file.stat()).st_size, state.st_mtime_ns) for file in files]
-    return hashlib.sha256(repr((parts, states)).encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
 def remembered_arrays(kind: str, files: Sequence[Path], compute: Callable[[], Arrays]) -> Arrays:
