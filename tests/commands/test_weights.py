@@ -77,6 +77,22 @@ def test_the_seed_of_the_probe_does_not_ask_for_another_training():
     assert find_weights(config("weights=auto", "pretrain_seed=1"), "").content != first.content
 
 
+def test_a_recipe_of_another_visual_parser_is_refused_before_it_is_trained():
+    with pytest.raises(ValueError) as caught:
+        find_weights(config("weights=auto", "model=swin_vlp", "visual_parser=patch"), "")
+    assert str(caught.value) == (
+        "weights=recipe:scenes trains model=swin_vlp with the visual parser vlp.models.parsers.SwinParser "
+        "swin_tiny_patch4_window7_224, not with vlp.models.parsers.PatchParser: "
+        "leave visual_parser= out, or train one and give weights=PATH"
+    )
+
+
+def test_a_row_that_names_what_the_recipe_trains_anyway_is_the_same_training():
+    row = "experiment=visual_parsing/table5", "probe=imf", "row=mfr", "weights=recipe:visual_parsing/ablation@mfr"
+    scenes, table = find_weights(config("model=swin_vlp"), ""), find_weights(config(*row), "")
+    assert (table.content, table.path) == (scenes.content, scenes.path)
+
+
 def test_what_hydra_would_misread_is_quoted():
     cell = {
         "model": {"name": "uniter"},

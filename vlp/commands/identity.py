@@ -20,9 +20,9 @@ SHORT = 12
 
 ELSEWHERE = frozenset(
     {"hydra", "logger", "paths", "run", "force", "resume", "ckpt_path", "checkpoint", "weights", "pretrain_seed"}
-    | {"expected_time", "local_paths", "cache"}
+    | {"expected_time", "local_paths", "cache", "row"}
 )
-"""Top-level keys that do not change what comes out, or enter as content (weights)."""
+"""Top-level keys that do not change what comes out (a row has its name there), or enter as content (weights)."""
 
 SHOWN_ONLY = frozenset(
     {"accelerator", "default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}

@@ -72,10 +72,21 @@ def _recipe_weights(recipe: str, config: Mapping[str, Any], command: str) -> Wei
         raise ValueError(f"weights=recipe:{name}: experiment {name} is for {entry}.py, a recipe is for train.py")
     overrides = recipe_overrides(name, row, config)
     training = plain(hydra.compose("train", overrides))
+    if _parser(training) != _parser(config):
+        raise ValueError(
+            f"weights=recipe:{recipe} trains model={config['model']['name']} with the visual parser {_parser(training)}, "
+            f"not with {_parser(config)}: leave visual_parser= out, or train one and give weights=PATH"
+        )
     folder = Path(outputs_folder(config)) / "train" / content_hash(training)[:SHORT]
     plan = plan_training({**training, "resume": "auto"}, folder, command, overrides)
     word = "@".join(filter(None, [name.replace("/", "_"), row]))
     return Weights(word, plan.content, str(folder / CHECKPOINT), plan)
+
+
+def _parser(config: Mapping[str, Any]) -> str:
+    """Return what cuts images into cells; empty for a model whose parser is no choice."""
+    parser = config.get("visual_parser") or {}
+    return " ".join(str(parser[key]) for key in ("_target_", "name") if key in parser)
 
 
 def recipe_overrides(name: str, row: str, config: Mapping[str, Any]) -> list[str]:
