@@ -75,7 +75,8 @@ def _recipe_weights(recipe: str, config: Mapping[str, Any], command: str) -> Wei
     if _parser(training) != _parser(config):
         raise ValueError(
             f"weights=recipe:{recipe} trains model={config['model']['name']} with the visual parser "
-            f"{_parser(training)}, not with {_parser(config)}: leave visual_parser= out, or train one and give weights=PATH"
+            f"{_parser(training)}, not with {_parser(config)}: leave visual_parser= out, or train one and give "
+            f"weights=PATH"
         )
     folder = Path(outputs_folder(config)) / "train" / content_hash(training)[:SHORT]
     plan = plan_training({**training, "resume": "auto"}, folder, command, overrides)
