@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from vlp.configs import instantiate, option_names, read_option, resolve
@@ -19,6 +20,9 @@ LOADER_KEYS = frozenset({"name", "files", "num_workers", "batch_size"})
 """Keys of a dataset's config that the loader and the cell store read, not its class."""
 
 TRAIN_SHARE, VAL_SHARE = 0.8, 0.1
+
+DRAWS = 100
+"""In search of a sample of another image."""
 
 
 class VLDataset(Dataset[Sample]):
@@ -77,6 +81,20 @@ class VLDataset(Dataset[Sample]):
     def image_key(self, index: int) -> str:
         """Return what splits and negatives go by: samples with one key share an image or a sentence group."""
         return self[index].image_id
+
+
+def other_image(dataset: VLDataset, index: int, generator: np.random.Generator, whose: str) -> int:
+    """Return a sample whose image (or sentence group) is another than that of sample ``index``, each equally likely.
+
+    Raises:
+        ValueError: if no draw finds one, which means that the data hold one image; names ``whose``.
+    """
+    own = dataset.image_key(index)
+    for _ in range(DRAWS):
+        other = int(generator.integers(len(dataset)))
+        if dataset.image_key(other) != own:
+            return other
+    raise ValueError(f"{dataset.name} split={dataset.split}: no other image than {whose}")
 
 
 def build_dataset(config: Mapping[str, Any], **options: Any) -> VLDataset:

@@ -198,12 +198,19 @@ def probe_loader(
         max_pieces: the longest caption the model takes; a longer one is an error naming the sample.
         pixel_input: the pixels the model reads; None for a model that reads none.
     """
-    batches = _ProbeBatches(dataset, tokenizer, max_pieces, pixel_input)
+    batches = ProbeBatches(dataset, tokenizer, max_pieces, pixel_input)
     return whole_batches(batches, EveryBatch(len(dataset), batch_size), num_workers)
 
 
-class _ProbeBatches(Dataset[ProbeBatch]):
-    """Probe batches, addressed by lists of places."""
+class ProbeBatches(Dataset[ProbeBatch]):
+    """Probe batches, addressed by lists of places.
+
+    Args:
+        dataset: samples.
+        tokenizer: cuts captions.
+        max_pieces: the longest caption the model takes.
+        pixel_input: the pixels the model reads; None for a model that reads none.
+    """
 
     def __init__(
         self,
@@ -216,5 +223,6 @@ class _ProbeBatches(Dataset[ProbeBatch]):
         self.max_pieces, self.pixel_input = max_pieces, pixel_input
 
     def __getitem__(self, places: Sequence[Place]) -> ProbeBatch:
+        """Return the batch of ``places``."""
         samples: list[Sample] = [self.dataset[place.index] for place in places]
         return collate_probe(samples, self.tokenizer, self.max_pieces, self.pixel_input)

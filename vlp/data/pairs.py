@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vlp.data.collate import collate_inputs, pad
-from vlp.data.dataset import VLDataset
+from vlp.data.dataset import VLDataset, other_image
 from vlp.data.groups import Texts, matched_groups
 from vlp.data.masking import IGNORE, Corruption, Example, PairMismatch
 from vlp.data.ordering import Place
@@ -163,15 +163,9 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
         """Return a sample whose image (or sentence group) is another, each equally likely.
 
         Raises:
-            ValueError: if 100 draws find none, which means that the data hold one image.
+            ValueError: as `other_image`.
         """
-        own = self.dataset.image_key(example.index)
-        for _ in range(100):
-            index = int(generator.integers(len(self.dataset)))
-            if self.dataset.image_key(index) != own:
-                return self._sample(index)
-        where = f"{self.dataset.name} split={self.dataset.split}"
-        raise ValueError(f"{where}: no other image than {example.sample.image_id!r}")
+        return self._sample(other_image(self.dataset, example.index, generator, repr(example.sample.image_id)))
 
     def with_caption(self, example: Example, donor: Sample) -> None:
         """Give ``example`` the caption of ``donor``."""

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vlp.data.collate import ProbeBatch, collate_probe
-from vlp.data.dataset import VLDataset
-from vlp.data.loading import EveryBatch, whole_batches
+from vlp.data.dataset import VLDataset, other_image
+from vlp.data.loading import EveryBatch, ProbeBatches, whole_batches
 from vlp.data.ordering import Place
-from vlp.data.pixels import PixelInput
 from vlp.data.sample import Sample
 from vlp.data.tokenisation import CaptionTokenizer
 from vlp.metrics.estimates import Estimate, SampleMean
@@ -37,7 +36,6 @@ CONDITIONS = ("model", "random_weights", "mismatched")
 UNIFORM = "uniform"
 FIRST, ALL = "first", "all"
 ACCUMULATED, LAYER, PATH = "accumulated", "layer", "path"
-DRAWS = 100
 
 
 @dataclass
@@ -130,8 +128,8 @@ class InterModalityFlowProbe(Probe):
     ) -> DataLoader[Any]:
         """Return every sample once, beside its image with the caption of another."""
         encoder = self.encoder
-        batches = _FlowBatches(dataset, tokenizer, encoder.max_positions, encoder.pixel_input, self.seed)
-        return whole_batches(batches, EveryBatch(len(dataset), batch_size), num_workers)
+        pairs = ProbeBatches(dataset, tokenizer, encoder.max_positions, encoder.pixel_input)
+        return whole_batches(_FlowBatches(pairs, self.seed), EveryBatch(len(dataset), batch_size), num_workers)
 
     def test_step(self, batch: FlowBatch, batch_idx: int) -> None:
         """Follow attention in one pass of each encoder, and one with mismatched pairs."""
@@ -264,37 +262,26 @@ def _place(layer: int) -> dict[str, Any]:
 
 
 class _FlowBatches(Dataset[FlowBatch]):
-    """Batches of the flow probe, addressed by lists of places."""
+    """Batches of the flow probe, addressed by lists of places.
 
-    def __init__(
-        self,
-        dataset: VLDataset,
-        tokenizer: CaptionTokenizer,
-        max_pieces: int | None,
-        pixel_input: PixelInput | None,
-        seed: int,
-    ) -> None:
-        self.dataset, self.tokenizer = dataset, tokenizer
-        self.max_pieces, self.pixel_input, self.seed = max_pieces, pixel_input, seed
+    Args:
+        pairs: the data's own.
+        seed: of the captions of others.
+    """
+
+    def __init__(self, pairs: ProbeBatches, seed: int) -> None:
+        self.pairs, self.seed = pairs, seed
 
     def __getitem__(self, places: Sequence[Place]) -> FlowBatch:
-        samples = [self.dataset[place.index] for place in places]
-        matched = collate_probe(samples, self.tokenizer, self.max_pieces, self.pixel_input)
-        others = [self._with_other_caption(s, place.index) for s, place in zip(samples, places, strict=True)]
-        texts = collate_probe(others, self.tokenizer, self.max_pieces)
+        matched = self.pairs[places]
+        others = [self._with_other_caption(s, place.index) for s, place in zip(matched.samples, places, strict=True)]
+        texts = collate_probe(others, self.pairs.tokenizer, self.pairs.max_pieces)
         words = {name: getattr(texts.inputs, name) for name in ("input_ids", "text_mask", "token_types")}
         mismatched = replace(texts, inputs=replace(matched.inputs, **words))
-        return FlowBatch(matched, mismatched, torch.tensor([sample.is_matched for sample in samples]))
+        return FlowBatch(matched, mismatched, torch.tensor([sample.is_matched for sample in matched.samples]))
 
     def _with_other_caption(self, sample: Sample, index: int) -> Sample:
-        return replace(sample, caption=self.dataset.caption(self._other(index)), regions=None, phrases=())
-
-    def _other(self, index: int) -> int:
-        """Return a sample whose image (or sentence group) is another, drawn by the seed and the sample alone."""
-        generator = np.random.default_rng([self.seed, index])
-        own = self.dataset.image_key(index)
-        for _ in range(DRAWS):
-            other = int(generator.integers(len(self.dataset)))
-            if self.dataset.image_key(other) != own:
-                return other
-        raise ValueError(f"{self.dataset.name} split={self.dataset.split}: no other image than that of sample {index}")
+        """Return a sample with the caption of another, drawn by the seed and the sample alone."""
+        dataset, generator = self.pairs.dataset, np.random.default_rng([self.seed, index])
+        other = other_image(dataset, index, generator, f"that of sample {index}")
+        return replace(sample, caption=dataset.caption(other), regions=None, phrases=())
