@@ -83,7 +83,7 @@ def test_visual_parsing_is_pre_trained_as_the_paper_says(recipe: Compose):
     trainer, texts = found.trainer, found.config["objective"]["texts"]
     assert found.config["dataset"]["name"] == "coco_vg"
     assert found.config["dataset"]["batch_size"] * trainer.accumulate_grad_batches * trainer.world_size == 512
-    assert texts == {"matched": 2, "unmatched": 2}
+    assert texts == {"matched": 2, "unmatched": 2, "longest": 16}
     assert (trainer.max_epochs, trainer.max_steps, trainer.gradient_clip_val) == (40, -1, 10)
     assert found.module.weights == {"mlm": 1, "itm": 1, "mfr": 0.01, "vla": 0.1}
     corruption = found.module.corruptions["mfr"]

@@ -41,6 +41,28 @@ def test_an_image_s_captions_are_cut_into_groups_and_its_first_ones_fill_the_las
     assert matched_groups(Told(7), 3).tolist() == [[0, 1, 2], [3, 4, 3], [5, 5, 5], [6, 6, 6]]
 
 
+def test_captions_are_cut_where_that_is_asked_and_keep_their_last_token():
+    short, whole = grouped(Told(6), longest=5), grouped(Told(6))
+    for place in places(whole):
+        for cut, example in zip(short.examples(place), whole.examples(place), strict=True):
+            first, last = example.tokens.input_ids[:-1].tolist()[:4], example.tokens.input_ids.tolist()[-1]
+            assert cut.tokens.input_ids.tolist() == [*first, last]
+            assert cut.tokens.word_ids.tolist() == [*example.tokens.word_ids[:-1].tolist()[:4], -1]
+            assert cut.tokens.special.tolist() == [True, *[False] * (len(first) - 1), True]
+    assert short[places(short)[:2]].inputs.input_ids.shape == (8, 5)
+
+
+def test_a_caption_that_is_cut_is_never_longer_than_the_model_takes():
+    pairs = PretrainingPairs(Told(6), open_tokenizer(), {}, max_pieces=4, texts=Texts(longest=5))
+    assert {len(e.tokens) for place in places(pairs) for e in pairs.examples(place)} == {4}
+
+
+def test_a_caption_of_fewer_than_three_pieces_says_nothing():
+    with pytest.raises(ValueError) as caught:
+        Texts(longest=2)
+    assert str(caught.value) == "longest=2: expected 3 word pieces or more, of which two are [CLS] and [SEP]"
+
+
 def test_captions_that_the_data_call_false_are_in_no_group():
     assert matched_groups(HandMade(6, truth_annotated=True), 2).tolist() == [[0, 0], [2, 2], [4, 4]]
 

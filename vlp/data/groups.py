@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ class Texts:
     Args:
         matched: captions that are true of it, 1 or more.
         unmatched: captions of other images, each equally likely.
+        longest: word pieces of a caption, [CLS] and [SEP] included, after which it is cut; None: never.
 
     Raises:
         ValueError: if a number is too small.
@@ -28,12 +29,17 @@ class Texts:
 
     matched: int = 2
     unmatched: int = 2
+    longest: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         if self.matched < 1 or self.unmatched < 0:
             found = f"matched={self.matched} and unmatched={self.unmatched}"
             raise ValueError(f"{found}: expected at least 1 caption that is true of the image, and no negative number")
+        if self.longest is not None and self.longest < 3:
+            raise ValueError(
+                f"longest={self.longest}: expected 3 word pieces or more, of which two are [CLS] and [SEP]"
+            )
 
     def __len__(self) -> int:
         """Return the number of texts an image has."""

@@ -23,7 +23,7 @@ from vlp.data.masking import IGNORE, Corruption, Example, PairMismatch
 from vlp.data.ordering import Place
 from vlp.data.pixels import PixelInput
 from vlp.data.sample import Batch, Regions, Sample
-from vlp.data.tokenisation import CaptionTokenizer
+from vlp.data.tokenisation import CaptionTokenizer, TokenizedCaption
 
 # Axes: B pairs, T text tokens, V regions, F feature width, C classes.
 
@@ -169,7 +169,7 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
 
     def with_caption(self, example: Example, donor: Sample) -> None:
         """Give ``example`` the caption of ``donor``."""
-        example.tokens = self.tokenizer.encode(donor.caption, self.max_pieces, f"sample {donor.sample_id}")
+        example.tokens = self._tokens(donor)
         example.input_ids = example.tokens.input_ids
         example.text_labels = torch.full_like(example.input_ids, IGNORE)
         example.sample = replace(example.sample, caption=donor.caption, phrases=donor.phrases)
@@ -229,9 +229,16 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
     def _sample(self, index: int) -> Sample:
         return self.dataset[index] if self.pixel_input is None else self.dataset.without_regions(index)
 
+    def _tokens(self, sample: Sample) -> TokenizedCaption:
+        name, most = f"sample {_name(sample)}", self.max_pieces
+        longest = None if self.texts is None else self.texts.longest
+        if longest is None:
+            return self.tokenizer.encode(sample.caption, most, name)
+        return self.tokenizer.encode(sample.caption, None, name).cut(min(longest, most or longest))
+
     def _plain(self, index: int) -> Example:
         sample = self._sample(index)
-        tokens = self.tokenizer.encode(sample.caption, self.max_pieces, f"sample {_name(sample)}")
+        tokens = self._tokens(sample)
         labels = torch.full_like(tokens.input_ids, IGNORE)
         return Example(index, sample, tokens, tokens.input_ids, labels, sample.is_matched, sample.regions)
 

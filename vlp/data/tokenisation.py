@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
@@ -55,6 +55,13 @@ class TokenizedCaption:
         """Return the positions (long) of the pieces that overlap the characters ``start`` to ``end`` of the caption."""
         overlaps = (self.offsets[:, 0] < end) & (self.offsets[:, 1] > start) & ~self.special
         return overlaps.nonzero().squeeze(1)
+
+    def cut(self, longest: int) -> TokenizedCaption:
+        """Return its first pieces and [SEP], ``longest`` in all (3 or more); itself where it is no longer than that."""
+        if len(self) <= longest:
+            return self
+        kept = [*range(longest - 1), len(self) - 1]
+        return TokenizedCaption(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
 
 
 class CaptionTokenizer:
