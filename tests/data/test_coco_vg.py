@@ -56,6 +56,15 @@ def test_a_photograph_has_one_key_and_stands_in_one_split(root):
     assert (shared["vg-101"], shared["coco-1"], shared["vg-106"]) == ("coco-1", "coco-1", "vg-106")
 
 
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_the_numbers_of_images_tell_apart_what_their_ids_do(root, split):
+    dataset = opened(root, split)
+    numbers = dataset.images().tolist()
+    ids = [dataset.image_id(index) for index in range(len(dataset))]
+    assert len(numbers) == len(ids)
+    assert len(set(zip(numbers, ids, strict=True))) == len(set(numbers)) == len(set(ids))
+
+
 def test_samples_are_those_of_the_two(root):
     both, coco = opened(root, "train"), open_dataset("coco", root=root / "coco", split="train")
     for index in (0, 3):

@@ -41,6 +41,14 @@ def test_an_image_s_captions_are_cut_into_groups_and_its_first_ones_fill_the_las
     assert matched_groups(Told(7), 3).tolist() == [[0, 1, 2], [3, 4, 3], [5, 5, 5], [6, 6, 6]]
 
 
+def test_captions_of_an_image_need_not_stand_together_and_no_true_caption_is_no_group():
+    dataset = Told(7)
+    dataset.images = lambda: torch.tensor([5, -1, 2, 5, 2, 5, -1]).numpy()
+    assert matched_groups(dataset, 2).tolist() == [[0, 3], [5, 0], [2, 4]]
+    dataset.images = lambda: torch.full((7,), -1).numpy()
+    assert matched_groups(dataset, 2).shape == (0, 2)
+
+
 def test_captions_are_cut_where_that_is_asked_and_keep_their_last_token():
     short, whole = grouped(Told(6), longest=5), grouped(Told(6))
     for place in places(whole):

@@ -95,6 +95,10 @@ class CaptionedImages(VLDataset):
         """Return the id of a sample's image."""
         return str(self._table.image_ids[self._table.owners[self._captions[index]]])
 
+    def images(self) -> NDArray[np.int64]:
+        """Return (N,) a number for the image of each sample."""
+        return self._table.owners[self._captions]
+
     def image_key(self, index: int) -> str:
         """Return the id of a sample's image."""
         return self.image_id(index)

@@ -77,6 +77,10 @@ class CocoVisualGenomeDataset(VLDataset):
         name, dataset, at = self._find(index)
         return f"{name}-{dataset.image_id(at)}"
 
+    def images(self) -> NDArray[np.int64]:
+        """Return (N,) a number for the image of each sample, even in COCO and odd in Visual Genome."""
+        return np.concatenate([2 * dataset.images() + odd for odd, (_, dataset) in enumerate(self._datasets)])
+
     def image_key(self, index: int) -> str:
         """Return a name for the photograph, which is one whether COCO or Visual Genome has it."""
         name, dataset, at = self._find(index)

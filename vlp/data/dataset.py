@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from vlp.configs import instantiate, option_names, read_option, resolve
@@ -77,6 +78,13 @@ class VLDataset(Dataset[Sample]):
     def is_matched(self, index: int) -> bool:
         """Return a sample's ``is_matched``, without building it where the dataset can."""
         return not self.truth_annotated or self.without_regions(index).is_matched
+
+    def images(self) -> NDArray[np.int64]:
+        """Return (N,) a number for the image of each sample, -1 where the data say that its caption is not true."""
+        numbers: dict[str, int] = {}
+        places = range(len(self))
+        found = (numbers.setdefault(self.image_id(i), len(numbers)) if self.is_matched(i) else -1 for i in places)
+        return np.fromiter(found, np.int64, len(self))
 
     def image_key(self, index: int) -> str:
         """Return what splits and negatives go by: samples with one key share an image or a sentence group."""

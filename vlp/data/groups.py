@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,14 +51,13 @@ def matched_groups(dataset: VLDataset, size: int) -> NDArray[Any]:
     Captions that the data say are not true of their image have no place. An image with more than ``size`` captions has
     several groups; where they do not fill the last, its first ones fill it up.
     """
-    by_image: dict[str, list[int]] = {}
-    for index in range(len(dataset)):
-        if dataset.is_matched(index):
-            by_image.setdefault(dataset.image_id(index), []).append(index)
-    groups = [group for captions in by_image.values() for group in _cut(captions, size)]
-    return np.array(groups, dtype=np.int64).reshape(-1, size)
-
-
-def _cut(captions: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(captions), size):
-        yield [captions[at % len(captions)] for at in range(start, start + size)]
+    images = dataset.images()
+    told = np.flatnonzero(images >= 0)
+    _, first, numbers, counts = np.unique(images[told], return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first)  # images as they come, not by their numbers
+    members = told[np.argsort(first[numbers], kind="stable")]
+    starts, counts = (np.cumsum(counts[order]) - counts[order])[:, None], counts[order][:, None]
+    groups = -(-counts[:, 0] // size)
+    image = np.repeat(np.arange(len(order)), groups)
+    begin = size * (np.arange(len(image)) - np.repeat(np.cumsum(groups) - groups, groups))
+    return members[starts[image] + (begin[:, None] + np.arange(size)) % counts[image]]
