@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlp.data.fields import Fields
 from vlp.data.strings import Strings, StringsWriter
 from vlp.durable.memory import remembered_arrays
 
@@ -102,9 +104,22 @@ class TableWriter:
         self._caption_ids.append(caption_id)
         self._captions.add(text)
 
-    def problem(self, error: ValueError) -> None:
-        """Add what is wrong with a record that is left out."""
-        self._problems.add(str(error))
+    def captions(
+        self, where: str, image_id: int, objects: Iterable[dict[str, Any]], id_field: str, text_field: str
+    ) -> None:
+        """Add the captions of an image, a list of objects that stands at ``where``, leaving out what is none."""
+        for number, values in enumerate(objects):
+            with self.leaving_out():
+                found = Fields(f"{where}[{number}]", values)
+                self.caption(found.where, image_id, found.identifier(id_field), found.text(text_field))
+
+    @contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """Leave out a record at the first ValueError within, adding what is wrong with it."""
+        try:
+            yield
+        except ValueError as error:
+            self._problems.add(str(error))
 
     def table(self) -> CaptionTable:
         """Return what was added."""

@@ -97,35 +97,23 @@ def _read_official(root: Path, year: str, files: dict[str, Path], split: str) ->
 def _read_captions(path: Path, folder: str, part: str | None, writer: TableWriter) -> None:
     """Read one official file, twice: images are known before captions, in whichever order they stand."""
     for _, where, values in read_entries(path, ("images",)):
-        try:
+        with writer.leaving_out():
             fields = Fields(where, values)
             image_id = fields.identifier("id")
             file = f"{folder}/{fields.name('file_name')}"
             writer.image(where, image_id, file, part or hashed_split(str(image_id)), image_id)
-        except ValueError as error:
-            writer.problem(error)
     for _, where, values in read_entries(path, ("annotations",)):
-        try:
+        with writer.leaving_out():
             fields = Fields(where, values)
             writer.caption(where, fields.identifier("image_id"), fields.identifier("id"), fields.text("caption"))
-        except ValueError as error:
-            writer.problem(error)
 
 
 def _read_karpathy(path: Path, writer: TableWriter) -> None:
     for _, where, values in read_entries(path, ("images",)):
-        try:
+        with writer.leaving_out():
             fields = Fields(where, values)
             image_id, part = fields.identifier("cocoid"), fields.choice("split", tuple(KARPATHY_SPLITS))
             sentences = fields.objects("sentences")
             file = f"{fields.name('filepath')}/{fields.name('filename')}"
             writer.image(where, image_id, file, KARPATHY_SPLITS[part], image_id)
-        except ValueError as error:
-            writer.problem(error)
-            continue
-        for number, sentence in enumerate(sentences):
-            try:
-                fields = Fields(f"{where}, sentences[{number}]", sentence)
-                writer.caption(fields.where, image_id, fields.identifier("sentid"), fields.text("raw"))
-            except ValueError as error:
-                writer.problem(error)
+            writer.captions(f"{where}, sentences", image_id, sentences, "sentid", "raw")

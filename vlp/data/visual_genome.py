@@ -56,26 +56,16 @@ def read_visual_genome(root: Path) -> CaptionTable:
 
 def _read(images: Path, regions: Path, writer: TableWriter) -> None:
     for _, where, values in read_entries(images):
-        try:
+        with writer.leaving_out():
             fields = Fields(where, values)
             image_id = fields.identifier("image_id")
             coco_id = -1 if values.get("coco_id") is None else fields.identifier("coco_id")
             writer.image(where, image_id, _file(fields), hashed_split(str(image_id)), coco_id)
-        except ValueError as error:
-            writer.problem(error)
     for _, where, values in read_entries(regions):
-        try:
+        with writer.leaving_out():
             fields = Fields(where, values)
             image_id, descriptions = fields.identifier("id"), fields.objects("regions")
-        except ValueError as error:
-            writer.problem(error)
-            continue
-        for number, description in enumerate(descriptions):
-            try:
-                fields = Fields(f"{where}, regions[{number}]", description)
-                writer.caption(fields.where, image_id, fields.identifier("region_id"), fields.text("phrase"))
-            except ValueError as error:
-                writer.problem(error)
+            writer.captions(f"{where}, regions", image_id, descriptions, "region_id", "phrase")
 
 
 def _file(fields: Fields) -> str:
