@@ -233,7 +233,8 @@ def _build_heads(changes: dict[str, Any], folder: Path) -> object:
     forging.write_checkpoint(file, encoder.state_dict(), record)
     if "tokenizer" in changes:
         return open_tokenizer(load_plain(file)["vlp"]["tokenizer"], is_asked=False)
-    return trained_heads(encoder, WrittenHeads.read(file))
+    written = WrittenHeads.read(file)
+    return trained_heads(written.build(encoder), written)
 
 
 def _objective(module: Any) -> dict[str, Any]:

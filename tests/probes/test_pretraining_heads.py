@@ -144,7 +144,8 @@ def test_models_of_pixels_are_asked_with_the_mean_colour(name: str, tmp_path: Pa
 @pytest.mark.parametrize("name", RELEASED)
 def test_heads_of_released_weights_are_asked_as_their_paper_has_it(name: str, tmp_path: Path):
     model, path = released_weights(name, tmp_path)
-    words, matching = trained_heads(model, WrittenHeads.read(path))
+    written = WrittenHeads.read(path)
+    words, matching = trained_heads(written.build(model), written)
     assert words is not None
     assert matching is not None
     found = {

@@ -89,10 +89,11 @@ class PretrainingProbe(Probe):
     ) -> None:
         super().__init__(encoder, control, seed, needs)
         written = WrittenHeads.read(weights)
-        self.lacking = written.lacking(encoder)
-        if self.lacking and (strict or self.lacking.keys() == written.build(encoder).keys()):
+        heads = written.build(encoder)
+        self.lacking = written.lacking(heads)
+        if self.lacking and (strict or self.lacking.keys() == heads.keys()):
             raise ValueError(written.says(self.lacking, encoder))
-        self.words, self.matching = trained_heads(encoder, written)
+        self.words, self.matching = trained_heads(heads, written)
         self.control_words, self.control_matching = random_heads(control, written, seed)
         self.max_samples = max_samples
         self.mean: Tensor | None = None
@@ -223,11 +224,11 @@ class WrittenHeads:
             raise NothingToAskError(f"{self.path} has no pre-training heads, which probe pretraining asks; {expected}")
         return heads
 
-    def lacking(self, encoder: VLEncoder) -> dict[str, list[str]]:
-        """Return, by head, the weights of heads that are not whole in the checkpoint."""
+    def lacking(self, heads: nn.ModuleDict) -> dict[str, list[str]]:
+        """Return, by head, the weights of those of ``heads`` that are not whole in the checkpoint."""
         missing = {
             name: [f"{name}.{key}" for key in head.state_dict() if f"{name}.{key}" not in self.tensors]
-            for name, head in self.build(encoder).items()
+            for name, head in heads.items()
         }
         return {name: keys for name, keys in missing.items() if keys}
 
@@ -237,13 +238,16 @@ class WrittenHeads:
         return f"{self.path} lacks pre-training heads that {says}: {', '.join(chain(*lacking.values()))}"
 
 
-def trained_heads(encoder: VLEncoder, written: WrittenHeads) -> Heads:
+def trained_heads(heads: nn.ModuleDict, written: WrittenHeads) -> Heads:
     """Return the heads of masked words and of matching of a checkpoint, frozen; None for one that is not whole in it.
+
+    Args:
+        heads: as `WrittenHeads.build` returns them; they get the checkpoint's weights.
+        written: what the checkpoint holds of them.
 
     Raises:
         ValueError: if it has neither, or they are of other shapes than its record says.
     """
-    heads = written.build(encoder)
     try:
         heads.load_state_dict(written.tensors, strict=False)
     except RuntimeError as error:  # torch's way of saying that shapes differ
@@ -251,14 +255,14 @@ def trained_heads(encoder: VLEncoder, written: WrittenHeads) -> Heads:
         raise ValueError(
             f"{written.path} has pre-training heads of other shapes than its record says: {why}"
         ) from error
-    return _pick(heads, encoder, written)
+    return _pick(heads, written)
 
 
 def random_heads(encoder: VLEncoder, written: WrittenHeads, seed: int) -> Heads:
     """Return heads like those of `trained_heads`, with random weights, frozen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _pick(written.build(encoder), encoder, written)
+        return _pick(written.build(encoder), written)
 
 
 def _described(objective: Mapping[str, Any]) -> Bundle:
@@ -298,9 +302,9 @@ def _is_part(part: Any) -> bool:
     return isinstance(part.get("weight"), int | float)
 
 
-def _pick(heads: nn.ModuleDict, encoder: VLEncoder, written: WrittenHeads) -> Heads:
+def _pick(heads: nn.ModuleDict, written: WrittenHeads) -> Heads:
     heads.requires_grad_(False).eval()
-    lacking = written.lacking(encoder)
+    lacking = written.lacking(heads)
     whole = [head for name, head in heads.items() if name not in lacking]
     words = next((head for head in whole if isinstance(head, MaskedLanguageModelling)), None)
     matching = next((head for head in whole if isinstance(head, ImageTextMatching)), None)
