@@ -10,17 +10,19 @@ from torch import Tensor
 from vlp.models.embeddings.swin_vlp import strongest
 from vlp.models.parsers import SwinParser
 
-# Axes: B images, R rows and C columns of cells, V = R * C.
+# Axes: B images, R rows and C columns of cells, V = R * C, F feature width.
 
 
 @dataclass(frozen=True)
 class VisualMasks:
     """Cells of images by row and column, (B, R, C).
 
-    ``pivot`` bool is the cell that was drawn, ``attention`` what it attends to, summing to 1, ``parsed`` bool it and
-    the cells it attends to most, ``random`` bool as many cells drawn without replacement.
+    ``features`` (B, R, C, F) are what the parser found. ``pivot`` bool is the cell that was drawn, ``attention`` what
+    it attends to, summing to 1, ``parsed`` bool it and the cells it attends to most, ``random`` bool as many cells
+    drawn without replacement.
     """
 
+    features: Tensor
     pivot: Tensor
     attention: Tensor
     parsed: Tensor
@@ -29,7 +31,7 @@ class VisualMasks:
 
 @torch.no_grad()
 def visual_masks(parser: SwinParser, pixels: Tensor, k: int = 7, seed: int = 0) -> VisualMasks:
-    """Return both kinds of mask for images, on the processor.
+    """Return both kinds of mask for images, and the features of the same pass, on the processor.
 
     Args:
         parser: whose last map is looked at, as in evaluation.
@@ -57,4 +59,4 @@ def visual_masks(parser: SwinParser, pixels: Tensor, k: int = 7, seed: int = 0) 
         strongest(attention_BVV, real_BV, pivots_B, k),
         torch.zeros_like(real_BV).scatter(1, order_BV.topk(k, dim=1).indices, True),
     )
-    return VisualMasks(*(mask_BV.unflatten(1, (rows, columns)) for mask_BV in found))
+    return VisualMasks(features_BRCF.cpu(), *(mask_BV.unflatten(1, (rows, columns)) for mask_BV in found))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlp.data.collate import ProbeBatch
+from vlp.data.image_files import Place
 from vlp.data.pixels import PixelInput
 from vlp.data.sample import Sample
 from vlp.metrics.estimates import SampleMean
@@ -131,8 +132,7 @@ class MasksProbe(Probe):
     def _measure(self, parser: SwinParser, pixels: Tensor, sample: Sample) -> tuple[Tensor, Tensor]:
         """Return the similarity to the pivot (2,), and the share of its neighbours that is hidden (2,)."""
         masks = self.masks(parser, pixels, sample)
-        features_RCF = parser(pixels)[0].cpu()
-        pivot_RC = masks.pivot[0]
+        features_RCF, pivot_RC = masks.features[0], masks.pivot[0]
         around_RC = functional.max_pool2d(pivot_RC[None].float(), 3, stride=1, padding=1)[0].bool() & ~pivot_RC
         alike_RC = functional.cosine_similarity(features_RCF, features_RCF[pivot_RC], dim=-1)
         others = [mask[0] & ~pivot_RC for mask in (masks.parsed, masks.random)]
@@ -205,14 +205,8 @@ def covered(image: Image.Image, hidden_RC: Tensor, pivot_RC: Tensor) -> Image.Im
 
 
 def _sample(path: Path) -> Sample:
-    with Image.open(path) as image:
-        width, height = image.size
-    return Sample(path.stem, "", width, height, read_image=lambda: _read(path))
-
-
-def _read(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    place = Place(path, path.name)
+    return Sample(path.stem, "", *place.image_size(), read_image=place.read)
 
 
 def _unzipped(found: list[list[tuple[Tensor, Tensor]]]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
