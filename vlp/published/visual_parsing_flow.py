@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from vlp.published.artefacts import Artefact, Query, Setup
+from vlp.published.artefacts import Artefact, Query, Setup, Test, Words
 from vlp.published.beside import Measured, look_up
 from vlp.published.verdicts import Part, Verdict, at_least, at_most
 from vlp.results import Record
@@ -17,6 +17,8 @@ Pair = tuple[Measured | None, Measured | None]
 
 DEPTH = 12
 """Layers of the models of figures 3 to 5."""
+
+LAYERS = range(1, DEPTH + 1)
 
 FLOW = "F_inter^{1,3}"
 R50, R101 = "R50 MLM+ITM", "R101 MLM+ITM"
@@ -245,38 +247,47 @@ FIGURE2 = Artefact(
     pictures="pictures-*.png",
 )
 
-FIGURE3 = Artefact(
-    name="visual_parsing/figure3",
-    experiment="visual_parsing/figure3",
-    setup=COMPARED,
-    common=Query({"probe": "imf", "metric": "flow", "label": "accumulated", "condition": "model", "parameter": ""}),
-    rows=CURVES,
-    columns={f"F_inter^{{1,{j}}}": Query(layer=j, depth=DEPTH) for j in range(1, DEPTH + 1)},
-    remarks=(UNIFORM,),
-    claims={"P3": flow_orders_models},
-    others=frozenset({"pretraining"}),
+
+def _curves(
+    name: str, setup: Setup, measured: Words, heads: Iterable[str], remark: str, claims: Mapping[str, Test]
+) -> Artefact:
+    """Return a figure of one number by layer of each model; ``heads`` are those of its columns, in order."""
+    return Artefact(
+        name=name,
+        experiment=name,
+        setup=setup,
+        common=Query({**measured, "condition": "model", "parameter": ""}),
+        rows=CURVES,
+        columns={head: Query(layer=layer, depth=DEPTH) for layer, head in enumerate(heads, 1)},
+        remarks=(remark,),
+        claims=claims,
+        others=frozenset({"pretraining"}),
+    )
+
+
+FIGURE3 = _curves(
+    "visual_parsing/figure3",
+    COMPARED,
+    {"probe": "imf", "metric": "flow", "label": "accumulated"},
+    [f"F_inter^{{1,{j}}}" for j in LAYERS],
+    UNIFORM,
+    {"P3": flow_orders_models},
 )
 
-FIGURE4 = Artefact(
-    name="visual_parsing/figure4",
-    experiment="visual_parsing/figure4",
-    setup=COMPARED,
-    common=Query({"probe": "imf", "metric": "flow", "label": "layer", "condition": "model", "parameter": ""}),
-    rows=CURVES,
-    columns={f"F_inter^{{{i},{i}}}": Query(layer=i, depth=DEPTH) for i in range(1, DEPTH + 1)},
-    remarks=(UNIFORM,),
-    claims={"P4": flow_rises_and_dips},
-    others=frozenset({"pretraining"}),
+FIGURE4 = _curves(
+    "visual_parsing/figure4",
+    COMPARED,
+    {"probe": "imf", "metric": "flow", "label": "layer"},
+    [f"F_inter^{{{i},{i}}}" for i in LAYERS],
+    UNIFORM,
+    {"P4": flow_rises_and_dips},
 )
 
-FIGURE5 = Artefact(
-    name="visual_parsing/figure5",
-    experiment="visual_parsing/figure5",
-    setup=Setup("visual_genome", "Visual Genome", COMPARED.weights),
-    common=Query({"probe": "nmi", "metric": "nmi", "label": "", "condition": "model", "parameter": ""}),
-    rows=CURVES,
-    columns={f"layer {layer}": Query(layer=layer, depth=DEPTH) for layer in range(1, DEPTH + 1)},
-    remarks=("Specials: [CLS] and [SEP] count as text, and ViLT's class token as vision.",),
-    claims={"P5": backbones_lie_closer},
-    others=frozenset({"pretraining"}),
+FIGURE5 = _curves(
+    "visual_parsing/figure5",
+    Setup("visual_genome", "Visual Genome", COMPARED.weights),
+    {"probe": "nmi", "metric": "nmi", "label": ""},
+    [f"layer {layer}" for layer in LAYERS],
+    "Specials: [CLS] and [SEP] count as text, and ViLT's class token as vision.",
+    {"P5": backbones_lie_closer},
 )
