@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import timm
 import torch
@@ -26,8 +26,6 @@ class Parser(nn.Module, ABC):
     width: int
     stride: int
     network: Any  # timm's networks have attributes that nn.Module does not declare
-    attends: ClassVar[bool] = False
-    """Whether its last cells attend to each other, so that it has `SwinParser.parse`."""
 
     @abstractmethod
     def create(self) -> Any:
@@ -59,8 +57,6 @@ class SwinParser(Parser):
     Raises:
         ValueError: if the last block's window is not the last map, unshifted.
     """
-
-    attends = True
 
     def __init__(
         self,

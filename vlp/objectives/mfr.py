@@ -13,6 +13,7 @@ from vlp.metrics.totals import Totals
 from vlp.models.blocks import initial_std, initialise
 from vlp.models.embeddings.swin_vlp import SwinVlpEmbeddings
 from vlp.models.encoder import Encoding, VLEncoder
+from vlp.models.parsers import SwinParser
 from vlp.objectives.objective import Objective, nothing_asked
 
 # Axes: B pairs, V cells, N hidden cells of a batch, F width of the parser's features.
@@ -50,7 +51,7 @@ class MaskedFeatureRegression(Objective):
         embeddings = encoder.embeddings
         if not isinstance(embeddings, SwinVlpEmbeddings) or embeddings.masked_cell is None:
             raise ValueError(f"mfr asks for features of hidden cells; model {encoder.name} hides none")
-        if corruption.masking == "parsed" and not embeddings.parser.attends:
+        if corruption.masking == "parsed" and not isinstance(embeddings.parser, SwinParser):
             name = type(embeddings.parser).__name__
             raise ValueError(f"mfr masking=parsed: {name} has no attention map; give masking=random or leave mfr out")
         if reduction not in ("sum", "mean"):
