@@ -241,7 +241,8 @@ FIGURE2 = Artefact(
     },
     columns={"masked tokens drawn on images": Query({"row": ""})},
     remarks=(
-        "Pictures: figures/pictures-data.png and pictures-folder.png of the cell; the paper prints pictures alone.",
+        "Pictures: pictures-data.png among the cell's figures, and pictures-folder.png of NLVR's images with "
+        "paths.nlvr=DIR; the paper prints pictures alone.",
         "Ours: similarity (cosine) of the drawn cell's feature and those of the cells hidden with it.",
     ),
     pictures="pictures-*.png",
