@@ -15,7 +15,7 @@ from tests.doctor.wrong_features import Change, Changed, as_they_are, as_width_a
 from vlp.data import open_dataset
 from vlp.data.dataset import VLDataset
 from vlp.data.sample import Regions, Sample
-from vlp.data.statistics import RegionStatistics, region_statistics, spread
+from vlp.data.statistics import NUM_SPREAD, RegionStatistics, region_statistics, spread
 from vlp.doctor.features import compared, examine_features
 from vlp.doctor.findings import FAILED, NOTE, OK, Finding
 
@@ -24,7 +24,7 @@ MISMATCH = "features do not match weights: "
 
 
 def statistics(dataset: VLDataset) -> RegionStatistics:
-    found = region_statistics(sample.regions for sample in spread(dataset))
+    found = region_statistics(map(dataset.regions, spread(len(dataset), NUM_SPREAD)))
     assert found is not None
     return found
 

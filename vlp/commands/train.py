@@ -20,7 +20,7 @@ from vlp.commands.weights import CHECKPOINT
 from vlp.configs import instantiate
 from vlp.data.dataset import VLDataset, build_dataset
 from vlp.data.loading import PretrainingData
-from vlp.data.statistics import region_statistics, spread
+from vlp.data.statistics import NUM_SPREAD, region_statistics, spread
 from vlp.data.tokenisation import CaptionTokenizer, open_tokenizer
 from vlp.durable import stopping
 from vlp.models import VLEncoder, build_from_config
@@ -126,7 +126,7 @@ def build_trainer(config: Config, run_dir: Path, rows: int = 0, trackers: Sequen
 def record(config: Config, encoder: VLEncoder, dataset: VLDataset, tokenizer: CaptionTokenizer) -> dict[str, Any]:
     """Return, in plain types, what is needed to build the model and its heads again and to feed them."""
     reads_regions = encoder.reads == "regions"
-    regions = region_statistics(sample.regions for sample in spread(dataset)) if reads_regions else None
+    regions = region_statistics(map(dataset.regions, spread(len(dataset), NUM_SPREAD))) if reads_regions else None
     has_behaviour = encoder.embeddings.released_behaviour is not None
     return {
         "model": dict(config["model"]),

@@ -13,7 +13,7 @@ from torch import Tensor
 from vlp.configs.showing import shown
 from vlp.data.dataset import VLDataset
 from vlp.data.pixels import PixelInput
-from vlp.data.sample import Regions, Sample
+from vlp.data.sample import Regions
 
 # Axes: B batch, V regions, F feature width, R regions of an image, H height, W width.
 
@@ -108,10 +108,10 @@ def region_statistics(regions: Iterable[Regions | None]) -> RegionStatistics | N
     )
 
 
-def spread(dataset: VLDataset, num_samples: int = NUM_SPREAD) -> Iterator[Sample]:
-    """Yield at most ``num_samples`` samples, equally far apart; the same ones each time."""
-    taken = min(num_samples, len(dataset))
-    return (dataset[place * len(dataset) // taken] for place in range(taken))
+def spread(length: int, count: int) -> Iterator[int]:
+    """Yield at most ``count`` of the places below ``length``, equally far apart; the same ones each time."""
+    taken = min(count, length)
+    return (step * length // taken for step in range(taken))
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ import torch
 from vlp.data.dataset import VLDataset
 from vlp.data.region_checks import check_shapes, check_values
 from vlp.data.sample import Regions, Sample
-from vlp.data.statistics import RegionStatistics, region_statistics, spread
+from vlp.data.statistics import NUM_SPREAD, RegionStatistics, region_statistics, spread
 from vlp.doctor.findings import FAILED, NOTE, OK, Finding
 
 STATISTICS = "region_statistics"
@@ -52,7 +52,7 @@ def examine_features(record: Mapping[str, Any], dataset: VLDataset) -> Finding:
             FAILED, "features", f"the record of the weights is damaged: {error}", "take another copy of them"
         )
     try:
-        found = region_statistics(_checked(spread(dataset)))
+        found = region_statistics(_checked(dataset[place] for place in spread(len(dataset), NUM_SPREAD)))
     except ValueError as error:
         return _mismatch(str(error))
     if trained and found:

@@ -16,6 +16,7 @@ from vlp.data.collate import ProbeBatch
 from vlp.data.image_files import Place
 from vlp.data.pixels import PixelInput
 from vlp.data.sample import Sample
+from vlp.data.statistics import spread
 from vlp.metrics.estimates import SampleMean
 from vlp.models.encoder import VLEncoder
 from vlp.models.parsers import SwinParser
@@ -187,7 +188,7 @@ def spread_images(folder: Path, count: int) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"probe.folder={folder}: no such folder; give one with images, or null")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return [files[place * len(files) // count] for place in range(count)] if len(files) > count else files
+    return [files[place] for place in spread(len(files), count)]
 
 
 def covered(image: Image.Image, hidden_RC: Tensor, pivot_RC: Tensor) -> Image.Image:
