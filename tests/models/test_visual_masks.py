@@ -26,11 +26,14 @@ def test_parsed_cells_are_the_pivot_and_what_it_attends_to_most():
         assert set(masks.parsed[row].flatten().nonzero().flatten().tolist()) == {pivot, *others[:3]}
 
 
-def test_random_cells_are_as_many_and_all_as_likely():
+def test_random_cells_are_the_pivot_and_as_many_others_all_as_likely():
     own, pixels = parser(), torch.zeros(40, 3, 48, 48)
-    drawn = torch.cat([visual_masks(own, pixels, k=9, seed=seed).random for seed in range(10)])
-    assert (drawn.sum((1, 2)) == 9).all()
-    assert (drawn.double().mean(0) - 0.25).abs().max() < 4.5 * (0.25 * 0.75 / 400) ** 0.5
+    drawn = [visual_masks(own, pixels, k=9, seed=seed) for seed in range(10)]
+    random, pivot = (torch.cat([getattr(masks, name) for masks in drawn]) for name in ("random", "pivot"))
+    assert (random.sum((1, 2)) == 9).all()
+    assert random[pivot].all()
+    share, chance = (random & ~pivot).double().sum(0) / (~pivot).sum(0), 8 / 35
+    assert (share - chance).abs().max() < 4.5 * (chance * (1 - chance) / 380) ** 0.5
 
 
 def test_the_same_seed_gives_the_same_masks_and_pivots_whatever_the_parser():

@@ -50,6 +50,7 @@ def test_rows_are_means_over_the_cells_hidden_with_the_pivot():
             values = [functional.cosine_similarity(features[tuple(o)], features[tuple(place)], dim=0) for o in others]
             alike[name].append(torch.stack(values).mean().item())
             near[name].append(len(others) / 3)  # on a grid of two by two all three others are neighbours
+    assert near["parsed"] == near["random"] == [1 / 3] * 4
     for name in ("parsed", "random"):
         assert value(rows, "cosine", name) == pytest.approx(np.mean(alike[name]), abs=1e-5)
         assert value(rows, "share", name) == pytest.approx(np.mean(near[name]), abs=1e-6)

@@ -18,8 +18,8 @@ class VisualMasks:
     """Cells of images by row and column, (B, R, C).
 
     ``features`` (B, R, C, F) are what the parser found. ``pivot`` bool is the cell that was drawn, ``attention`` what
-    it attends to, summing to 1, ``parsed`` bool it and the cells it attends to most, ``random`` bool as many cells
-    drawn without replacement.
+    it attends to, summing to 1, ``parsed`` bool it and the cells it attends to most, ``random`` bool it and as many
+    others drawn without replacement: its control. (``masking=random`` of a training draws all cells, without a pivot.)
     """
 
     features: Tensor
@@ -36,7 +36,7 @@ def visual_masks(parser: SwinParser, pixels: Tensor, k: int = 7, seed: int = 0) 
     Args:
         parser: whose last map is looked at, as in evaluation.
         pixels: (B, 3, H, W), normalised as it reads them.
-        k: cells of a mask.
+        k: cells of a mask, the pivot among them.
         seed: of pivots and random cells; the same pivot whatever the parser.
 
     Raises:
@@ -57,6 +57,6 @@ def visual_masks(parser: SwinParser, pixels: Tensor, k: int = 7, seed: int = 0) 
         pivot_BV,
         attention_BVV[pivot_BV],
         strongest(attention_BVV, real_BV, pivots_B, k),
-        torch.zeros_like(real_BV).scatter(1, order_BV.topk(k, dim=1).indices, True),
+        torch.zeros_like(real_BV).scatter(1, order_BV.masked_fill(pivot_BV, torch.inf).topk(k).indices, True),
     )
     return VisualMasks(features_BRCF.cpu(), *(mask_BV.unflatten(1, (rows, columns)) for mask_BV in found))

@@ -44,11 +44,11 @@ class MasksProbe(Probe):
     """Draws the cells of an image that are hidden together, and measures how alike and how near they are.
 
     Of each image one cell is drawn, the pivot; hidden with it are the cells that it attends to most in the parser's
-    last map (``parsed``), or as many at random. Rows ``cosine``: similarity of the pivot's feature and those of the
-    cells hidden with it. Rows ``share`` with label ``hidden_neighbours``: of the up to eight cells around the pivot
-    those that are hidden; from the others it could be copied. ``parameter`` says ``masking=parsed``,
-    ``masking=random``, or, of ``cosine``, ``masking=parsed-random`` for the difference image by image. Conditions
-    ``model`` and ``random_weights``.
+    last map (``parsed``), or as many others, drawn without replacement (``random``; in a training, ``masking=random``
+    has no pivot). Rows ``cosine``: similarity of the pivot's feature and those of the cells hidden with it. Rows
+    ``share`` with label ``hidden_neighbours``: of the up to eight cells around the pivot those that are hidden; from
+    the others it could be copied. ``parameter`` says ``masking=parsed``, ``masking=random``, or, of ``cosine``,
+    ``masking=parsed-random`` for the difference image by image. Conditions ``model`` and ``random_weights``.
 
     `draw` draws the first images of the data, and some of a folder.
 
@@ -57,7 +57,7 @@ class MasksProbe(Probe):
         control: the same architecture with random weights.
         seed: of pivots and random cells.
         needs: annotations the data must have.
-        k: cells hidden; None for the paper's share of all cells.
+        k: cells hidden, the pivot among them; None for the paper's share of all cells.
         num_images: how many are drawn, of the data and of the folder.
         folder: with image files, at whatever depth; None for none.
 
@@ -160,7 +160,7 @@ class MasksProbe(Probe):
         masks = self.masks(self.parser, self.input.read(sample)[None].to(self.device), sample)
         yield plain
         yield covered(plain, masks.parsed[0], masks.pivot[0])
-        yield covered(plain, masks.random[0], masks.pivot[0] & masks.random[0])
+        yield covered(plain, masks.random[0], masks.pivot[0])
 
 
 def swin_parser(encoder: VLEncoder) -> SwinParser:
