@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +70,16 @@ def test_seeds_of_table_5_are_those_of_its_trainings(command: Command, plans: li
     command("probe", "experiment=visual_parsing/table5", "probe=imf", "row=mfr", "seed=0,1,2")
     assert [plan.config["seed"] for plan in plans] == [0, 1, 2]
     assert [plan.weights.training.config["seed"] for plan in plans] == [0, 1, 2]
+
+
+def test_rows_of_table_5_can_be_checkpoints_of_ones_own(command: Command, plans: list[Plan], in_temporary_folder: Path):
+    (in_temporary_folder / "me@work.ckpt").write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    command("probe", "experiment=visual_parsing/table5", "probe=imf", "weights=me@work.ckpt")
+    command("probe", "experiment=visual_parsing/figure3", "probe=imf", "model=swin_vlp", "weights=me@work.ckpt")
+    rows = ["r50", "r101", "no_mfr", "random_mfr", "mfr"]
+    assert [plan.weights.name for plan in plans] == [
+        *(f"me_work@{row}-{sha256[:8]}" for row in rows),
+        f"me_work-{sha256[:8]}",
+    ]
+    assert len({plan.cell for plan in plans}) == 6

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.results.examples import ROW, SUBJECT, table
-from vlp.results import COLUMNS, Record, Row, Subject, concatenate, read_results, short_name, write_records
+from vlp.results import (
+    COLUMNS,
+    Record,
+    Row,
+    Subject,
+    concatenate,
+    name_with_row,
+    read_results,
+    short_name,
+    write_records,
+)
 
 HEADER = (
     "model,size,weights,dataset,probe,prober,condition,metric,stage,query,key,layer,head,label,parameter,"
@@ -130,6 +140,21 @@ def test_a_short_name_has_eight_digits_and_nothing_that_hydra_cannot_parse():
 )
 def test_the_row_of_a_recipe_is_read_off_its_weights(weights: str, row: str):
     record = Record.of(Subject("uniter", "tiny", weights, "scenes", "nmi", "", 0), Row("model", "nmi", 0.5, 1))
+    assert record.row == row
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "named"),
+    [
+        ("last-01234567", "r50", "last@r50-01234567"),
+        ("last-01234567", "", "last-01234567"),
+        ("me@work-01234567", "", "me_work-01234567"),
+        ("a-b@work-01234567", "no_mfr", "a-b_work@no_mfr-01234567"),
+    ],
+)
+def test_weights_of_a_file_are_of_the_row_that_was_asked_for_whatever_its_name(name: str, row: str, named: str):
+    assert name_with_row(name, row) == named
+    record = Record.of(replace(SUBJECT, weights=named), ROW)
     assert record.row == row
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlp.commands.identity import SHORT, content_hash
 from vlp.configs import check_interpolations, check_targets, did_you_mean, option_names, trusted_folders
+from vlp.results import name_with_row
 
 ENTRIES = ("train", "probe")
 SEEDS = ("seed", "pretrain_seed")
@@ -135,7 +136,13 @@ def plan_training(config: dict[str, Any], run_dir: Path | str, command: str, ove
 def plan_probe(
     config: dict[str, Any], weights: Weights, run_dir: Path | str, command: str, overrides: list[str]
 ) -> Plan:
-    """Return the plan of one cell, whose link will stand in ``run_dir``."""
+    """Return the plan of one cell, whose link will stand in ``run_dir``.
+
+    A file's weights are those of the row that the cell is of; a recipe's say for themselves whose they are.
+    """
+    if weights.path and weights.training is None:
+        row = config.get("row") or {}
+        weights = replace(weights, name=name_with_row(weights.name, row.get("name", "")))
     return Plan(
         entry="probe",
         config=config,

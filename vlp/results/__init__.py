@@ -10,7 +10,7 @@ from vlp.results.cells import (
     link_cell,
     show_cell,
 )
-from vlp.results.rows import COLUMNS, FRACTIONS, Record, Row, Subject, short_name
+from vlp.results.rows import COLUMNS, FRACTIONS, Record, Row, Subject, name_with_row, short_name
 from vlp.results.table import concatenate, read_results, write_records, write_results
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "forget_cells",
     "gather",
     "link_cell",
+    "name_with_row",
     "read_results",
     "short_name",
     "show_cell",

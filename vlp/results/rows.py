@@ -55,7 +55,7 @@ class Row:
 class Subject:
     """Whose numbers they are: what all rows of a cell share.
 
-    ``weights`` is ``random`` or a short name with the first 8 digits of its sha256 (`short_name`).
+    ``weights`` is ``random`` or a short name with the first 8 digits of its sha256 (`short_name`, `name_with_row`).
     """
 
     model: str
@@ -95,7 +95,7 @@ class Record:
 
     @property
     def row(self) -> str:
-        """The row of a recipe whose checkpoint it is (``recipe:NAME@row``), empty where there is none."""
+        """The row of a table whose checkpoint it is, as `name_with_row` and ``recipe:NAME@row`` say it; else empty."""
         return self.weights.rpartition("-")[0].partition("@")[2]
 
     @classmethod
@@ -116,6 +116,18 @@ def short_name(stem: str, sha256: str) -> str:
     """Return the word for weights in ``results.csv``: a short name with the first 8 digits of their sha256."""
     clean = "".join(letter if letter.isalnum() or letter in "._@" else "_" for letter in stem)
     return f"{clean}-{sha256[:8]}"
+
+
+def name_with_row(name: str, row: str) -> str:
+    """Return the short name of a file's weights as those of a table's ``row`` (may be empty), which `Record.row` reads.
+
+    What the user called the file says nothing of a row: an ``@`` in it becomes ``_``.
+
+    >>> name_with_row("me@work-0011aabb", "r50")
+    'me_work@r50-0011aabb'
+    """
+    stem, _, digits = name.rpartition("-")
+    return f"{'@'.join(filter(None, [stem.replace('@', '_'), row]))}-{digits}"
 
 
 def check(record: Record) -> None:
