@@ -1,6 +1,8 @@
 import base64
 import hashlib
+import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.report.samples import (
 )
 from vlp.report.html import render
 from vlp.report.reading import collect
+from vlp.report.writing import write_report
 
 PIXEL = b"\x89PNG\r\n\x1a\n pixel"
 
@@ -128,6 +131,70 @@ def test_figures_are_inline_with_a_name_each(page: Page):
 def test_a_picture_that_a_probe_drew_itself_is_inlined(page: Page):
     assert f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}" in page.values("src")
     assert "a_drawing_of_its_own (cell counting)" in page.words()
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Path:
+    """The folder of figures of a cell; beside the cell stand a picture and words that are not its own."""
+    own = [row("model", "tallies", 0.125, 0.0625, n=40)]
+    figures = write_cell(tmp_path / "runs" / "counting", replace(NMI, probe="counting"), own) / "figures"
+    figures.mkdir()
+    (tmp_path / "secret.png").write_bytes(PIXEL)
+    return figures
+
+
+def pictures(folder: Path) -> list[str]:
+    return [source for source in Page(render(collect([folder]))).values("src") if source.startswith("data:image/png")]
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda path: path.symlink_to("../../../secret.png"), "a link out of its cell"),
+        (lambda path: path.mkdir(), "a folder"),
+        (lambda path: os.mkfifo(path), "no regular file"),
+        (lambda path: path.symlink_to(path.name), "no regular file"),
+        (lambda path: path.symlink_to("nowhere.png"), "no regular file"),
+        (lambda path: path.write_bytes(PIXEL + bytes(8 * 2**20)), "a larger one"),
+        (lambda path: path.write_bytes(b"no image"), "a file that begins with b'no image'"),
+        (lambda path: path.write_bytes(b""), "a file that begins with b''"),
+    ],
+)
+def test_what_is_no_picture_of_a_cell_is_left_out_and_named(
+    make: Callable[[Path], object], found: str, drawing: Path, caplog: pytest.LogCaptureFixture
+):
+    make(drawing / "\x1b[31mstrange.png")
+    (drawing / "plain.png").write_bytes(PIXEL)
+    assert len(pictures(drawing.parent.parent)) == 1
+    name = f"{drawing}/\\x1b[31mstrange.png"
+    expected = f"not in the report: {name}: found {found}, expected a PNG file of at most 8 MiB"
+    assert caplog.messages == [expected]
+
+
+def test_pictures_are_inlined_where_cells_and_their_figures_are_links(drawing: Path, tmp_path: Path):
+    (drawing / "plain.png").write_bytes(PIXEL)
+    (drawing / "again.png").symlink_to("plain.png")
+    (tmp_path / "sweep" / "cells").mkdir(parents=True)
+    (tmp_path / "sweep" / "cells" / "linked").symlink_to(drawing.parent)
+    (tmp_path / "single").mkdir()
+    for name in ("results.csv", "figures"):
+        (tmp_path / "single" / name).symlink_to(drawing.parent / name)
+    assert len(pictures(tmp_path / "sweep")) == len(pictures(tmp_path / "single")) == 2
+
+
+def test_figures_that_lead_to_a_folder_of_no_cell_are_left_out(
+    drawing: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    drawing.rmdir()
+    drawing.symlink_to(tmp_path)
+    assert pictures(drawing.parent.parent) == []
+    assert caplog.messages[0].startswith(f"not in the report: {drawing}/secret.png: found a link out of its cell,")
+
+
+def test_a_picture_whose_name_is_no_text_is_inlined(drawing: Path, tmp_path: Path):
+    (drawing / os.fsdecode(b"\xff.png")).write_bytes(PIXEL)
+    assert len(pictures(drawing.parent.parent)) == 1
+    assert "\\udcff (cell counting)" in write_report(collect([tmp_path / "runs"]), tmp_path / "out").read_text("utf-8")
 
 
 def test_how_each_run_was_made_is_told(page: Page):

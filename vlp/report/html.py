@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from vlp.configs.showing import printable
 from vlp.published import TITLES, judge, papers_of, tables_beside
 from vlp.report.comparing import (
     Measurement,
@@ -40,13 +43,19 @@ from vlp.report.scoreboard import scoreboard, whose
 from vlp.report.selection import result_figures
 from vlp.report.training import training_figure
 from vlp.report.wording import VERDICTS
-from vlp.results import Record, Subject
+from vlp.results import FIGURES_FOLDER, RESULTS_FILE, Record, Subject
+
+log = logging.getLogger(__name__)
 
 LONG_TABLE = 40
 """Rows above which a table starts closed."""
 
 MAX_ROWS = 2000
 """Rows of a table that are shown; the rest stands in the table beside the report."""
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+MAX_PICTURE = 8
+"""MiB of a picture that goes into the page."""
 
 
 @dataclass(frozen=True)
@@ -233,19 +242,53 @@ def _probe(records: Sequence[Record], index: int) -> dict[str, Any]:
 
 
 def _pictures(findings: Findings, probe: str) -> list[dict[str, str]]:
-    """Return the pictures that cells of ``probe`` drew themselves, beyond what `write_figures` draws from rows."""
+    """Return the pictures that cells of ``probe`` drew themselves, beyond what `write_figures` draws from rows.
+
+    Cells may come from anybody: what is no picture of theirs is left out with a warning.
+    """
     pictures = []
     for cell in findings.cells:
         if any(record.probe == probe for record in cell.records):
             ours = {figure.name for figure in result_figures(cell.records)}
-            files = sorted((cell.path / "figures").glob("*.png"))
-            pictures += [_picture(file, cell.path.name) for file in files if file.stem not in ours]
+            for file in sorted((cell.path / FIGURES_FOLDER).glob("*.png")):
+                if file.stem in ours:
+                    continue
+                try:
+                    pictures.append(_picture(file, cell.path.name))
+                except (OSError, ValueError) as error:
+                    log.warning("not in the report: %s", printable(str(error)))
     return pictures
 
 
 def _picture(file: Path, cell: str) -> dict[str, str]:
-    data = base64.b64encode(file.read_bytes()).decode()
-    return {"source": f"data:image/png;base64,{data}", "caption": f"{file.stem} (cell {cell})"}
+    data = base64.b64encode(_png(file)).decode()
+    return {"source": f"data:image/png;base64,{data}", "caption": printable(f"{file.stem} (cell {cell})")}
+
+
+def _png(file: Path) -> bytes:
+    """Return the bytes of a picture of a cell.
+
+    The cell's folder may be a link, and its folder of figures one to that of another cell; the file may not lead out.
+
+    Raises:
+        ValueError: naming the file, if it is a link out of its cell, no regular file, too large or no PNG.
+        OSError: if it cannot be read.
+    """
+    home, real = file.parent.resolve().parent, Path(os.path.realpath(file))
+    if not (home / RESULTS_FILE).is_file() or not real.is_relative_to(home):
+        found = "a link out of its cell"
+    elif not real.is_file():
+        found = "a folder" if real.is_dir() else "no regular file"
+    else:
+        with real.open("rb") as opened:
+            content = opened.read(MAX_PICTURE * 2**20 + 1)
+        if len(content) > MAX_PICTURE * 2**20:
+            found = "a larger one"
+        elif content.startswith(PNG_START):
+            return content
+        else:
+            found = f"a file that begins with {content[: len(PNG_START)]!r}"
+    raise ValueError(f"{file}: found {found}, expected a PNG file of at most {MAX_PICTURE} MiB")
 
 
 def _unbroken(text: str) -> str:
