@@ -12,7 +12,7 @@ import pytest
 from tests.commands.conftest import Command
 from vlp.commands.app import Plan
 from vlp.published import ARTEFACTS
-from vlp.reproduce.state import cells_of
+from vlp.reproduce.state import asked_of, cells_of
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
@@ -70,6 +70,7 @@ def test_seeds_of_table_5_are_those_of_its_trainings(command: Command, plans: li
     command("probe", "experiment=visual_parsing/table5", "probe=imf", "row=mfr", "seed=0,1,2")
     assert [plan.config["seed"] for plan in plans] == [0, 1, 2]
     assert [plan.weights.training.config["seed"] for plan in plans] == [0, 1, 2]
+    assert asked_of(Path(plans[0].run_dir)) == {"seed": ["0", "1", "2"]}
 
 
 def test_rows_of_table_5_can_be_checkpoints_of_ones_own(command: Command, plans: list[Plan], in_temporary_folder: Path):
