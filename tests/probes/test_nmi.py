@@ -129,6 +129,8 @@ def test_specials_change_the_number_when_they_count():
     probes = [NMIProbe(subject, control, specials=specials) for specials in ("text", "exclude")]
     with_specials, without = (chosen(put(probe, HandMade()).rows(), "model", "nmi")[-1].value for probe in probes)
     assert with_specials != without
+    named = [{row.parameter for row in probe.rows() if row.metric == "nmi"} for probe in probes]
+    assert named == [{"specials=text"}, {""}]
     with pytest.raises(ValueError, match=r"^specials='x': expected text or exclude$"):
         NMIProbe(subject, control, specials="x")
 

@@ -60,6 +60,7 @@ def figures(
     nmi: Mapping[str, list[float]] = NMI,
     dip: float = -0.01,
     accuracy: float | None = 0.9,
+    specials: str = "specials=text",
 ) -> list[Record]:
     found: list[Record] = []
     for model, value in flows.items():
@@ -71,7 +72,9 @@ def figures(
             rows += [row("flow", single, label="layer", layer=layer)]
         rows += [row("flow_change", dip, label="layer", layer=4)]
         found += records(subject(model, "imf"), rows)
-        found += records(subject(model, "nmi"), [row("nmi", v, layer=k) for k, v in enumerate(nmi[model], 1)])
+        found += records(
+            subject(model, "nmi"), [row("nmi", v, layer=k, parameter=specials) for k, v in enumerate(nmi[model], 1)]
+        )
         if accuracy is not None:
             found += records(subject(model, "pretraining"), matching(accuracy))
     return found
@@ -168,6 +171,55 @@ def test_models_before_the_transition_decide_nothing():
     assert {found[claim][0] for claim in ("P3", "P4", "P5")} == {Verdict.NOT_TESTABLE}
     assert "before the transition, by matching: Ours (60.0% [59.0, 61.0])" in found["P3"][1]
     assert verdicts(figures(accuracy=None))["P3"][0] is Verdict.AGREES
+
+
+def of_seeds(accuracies: Mapping[int, float | None]) -> list[Record]:
+    """Return table 5 of as many seeds, each with checkpoints of its own; ``accuracies`` are those of row mfr."""
+    found = []
+    for seed, accuracy in accuracies.items():
+        used = {name: it for name, it in {**USED, "mfr": accuracy}.items() if it is not None}
+        rows = table5(accuracies=used, seed=seed)
+        found += [Record(**{**vars(it), "weights": f"{it.weights[:-1]}{seed}"}) for it in rows]
+    return found
+
+
+def test_one_seed_before_the_transition_is_not_hidden_by_the_mean():
+    verdict, reason = verdicts(of_seeds({0: 0.95, 1: 0.95, 2: 0.45}))["P2"]
+    assert verdict is Verdict.NOT_TESTABLE
+    early = "before the transition in 1 of 3 seeds: matching of held-out pairs 45.0% [44.0, 46.0], below 70%"
+    assert f"{MFR}, {early}" in reason
+    verdict, reason = verdicts(of_seeds({0: 0.95, 1: None}))["P2"]
+    assert verdict is Verdict.NOT_TESTABLE
+    assert f"{MFR}, matching of held-out pairs was not measured" in reason
+    assert verdicts(of_seeds({0: 0.95, 1: 0.9}))["P2"][0] is Verdict.AGREES
+
+
+def test_table_5_says_that_the_half_of_its_claims_on_vqa_was_not_measured():
+    assert verdicts(table5())["P1"][1] == "2 of 4 comparisons measured: 2 agree, none disagrees"
+
+
+def test_numbers_of_other_options_are_no_number_of_a_figure():
+    """NMI leaves [CLS] and [SEP] out unless asked; figure 5 counts them."""
+    names = {table.artefact.name for table in tables_beside(figures(specials=""))}
+    assert names == {"visual_parsing/figure3", "visual_parsing/figure4"}
+
+
+def test_a_curve_that_falls_but_for_its_last_layers_does_not_rise():
+    found = []
+    for model in CURVES:
+        falling = [0.10, 0.30, 0.25, 0.20, 0.15, 0.10, 0.05, 0.04, 0.03, 0.02, 0.12, 0.11]
+        rows = [row("flow", value, label="layer", layer=layer) for layer, value in enumerate(falling, 1)]
+        found += records(subject(model, "imf"), [*rows, row("flow_change", -0.01, label="layer", layer=12)])
+    verdict, reason = verdicts(found)["P4"]
+    assert verdict is Verdict.DISAGREES
+    assert "later half above earlier half, Ours" in reason
+
+
+def test_what_lacks_is_named():
+    reason = verdicts(figures({"swin_vlp": 0.4, "uniter": 0.3}))["P3"][1]
+    pairs = ("Ours above SOHO", "SOHO above ViLT", "UNITER above ViLT")
+    lacking = [f"{pair} by {metric}" for metric in ("flow", "flow over uniform") for pair in pairs]
+    assert reason.endswith(f"none of {', '.join(lacking)}")
 
 
 def test_rows_of_table_5_are_no_curve_of_a_figure():

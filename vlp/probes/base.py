@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,6 +66,16 @@ class Probe(pl.LightningModule):
                 f"model {encoder.name} reads {encoder.reads} and has no region tokens; probe {probe} needs them"
             )
 
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse values of options that nothing can be made of; it is asked before weights are trained.
+
+        A subclass says which. An option that is not among ``options`` is left.
+
+        Raises:
+            ValueError: naming option, value and what is expected.
+        """
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what the probe trains; encoders stay in ``eval()``."""
         super().train(mode)
@@ -111,6 +121,11 @@ class Probe(pl.LightningModule):
         frozen = ("encoder.", "control.")
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {key: value for key, value in state.items() if not key.startswith(frozen)}
+
+
+def unusual(options: Mapping[str, str], usual: Mapping[str, str]) -> str:
+    """Return, as rows have it in ``parameter``, the options that are not the usual ones: ``specials=text``."""
+    return ",".join(f"{name}={value}" for name, value in options.items() if value != usual[name])
 
 
 def estimated_row(

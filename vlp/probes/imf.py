@@ -24,7 +24,7 @@ from vlp.models.cost import parser_cost
 from vlp.models.encoder import VLEncoder
 from vlp.models.observation import ROW_SUM_TOLERANCE, CaptureError, Site
 from vlp.observe.reductions import GroupPaths
-from vlp.probes.base import Probe, estimated_row
+from vlp.probes.base import Probe, estimated_row, unusual
 from vlp.probes.modalities import TEXT, check_specials, counted_tokens, real_tokens
 from vlp.results import Row
 
@@ -72,7 +72,8 @@ class InterModalityFlowProbe(Probe):
     label ``path`` and parameter ``first=i`` for every pair where ``pairs`` is ``all``. Conditions ``model``,
     ``random_weights``, ``mismatched`` (each image with the caption of another); ``uniform`` is what uniform attention
     gives. Rows ``flow_change`` with label ``layer``: F(j, j) minus F(j - 1, j - 1), sample by sample. Rows ``tokens``
-    with label ``text`` (n) and ``vision`` (m): the mean number that counts. Of a model with a visual parser, rows
+    with label ``text`` (n) and ``vision`` (m): the mean number that counts. In all of these ``parameter`` names options
+    that are not the usual ones, as ``specials=exclude``. Of a model with a visual parser, rows
     ``multiply_accumulates`` and ``parameters`` with label ``visual_parser``: what it costs an image, counted as papers
     do, with the classifier of its own training.
 
@@ -108,6 +109,8 @@ class InterModalityFlowProbe(Probe):
         if pairs not in (FIRST, ALL):
             raise ValueError(f"pairs={pairs!r}: expected {FIRST} or {ALL}")
         self.specials, self.pair_reduction, self.every_start = specials, pair_reduction, pairs == ALL
+        chosen = {"specials": specials, "pair_reduction": pair_reduction}
+        self.parameter = unusual(chosen, {"specials": TEXT, "pair_reduction": SUM})
         count = len(self.sites)
         self.paths = [(i, j) for j in range(1, count + 1) for i in range(1, j + 1) if self.every_start or i in (1, j)]
         self.single = [self.paths.index((layer, layer)) for layer in range(1, count + 1)]
@@ -154,15 +157,14 @@ class InterModalityFlowProbe(Probe):
             rows += self._rows_of(name, "flow", _entry(flow, index))
             rows += self._rows_of(name, "flow_over_uniform", _entry(over_uniform, index))
             rows += [
-                estimated_row(name, "flow_change", change, (index, place), label=LAYER, **_place(place + 2))
+                estimated_row(name, "flow_change", change, (index, place), label=LAYER, **self._columns(place + 2))
                 for place in range(len(self.sites) - 1)
             ]
         rows += self._rows_of(UNIFORM, "flow", uniform)
         rows += [
-            estimated_row("model", "tokens", tokens, place, label=label)
+            estimated_row("model", "tokens", tokens, place, label=label, parameter=self.parameter)
             for place, label in enumerate(("text", "vision"))
         ]
-
         return rows + parser_rows(self.encoder)
 
     def _measure(self, encoder: VLEncoder, batch: ProbeBatch, is_matched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,17 +191,18 @@ class InterModalityFlowProbe(Probe):
     def _rows_of(self, condition: str, metric: str, estimate: Estimate) -> list[Row]:
         rows = []
         for place, (first, last) in enumerate(self.paths):
-            columns = _place(last)
+            columns = self._columns(last)
             if first == 1:
                 rows.append(estimated_row(condition, metric, estimate, place, label=ACCUMULATED, **columns))
             if first == last:
                 rows.append(estimated_row(condition, metric, estimate, place, label=LAYER, **columns))
             if self.every_start:
-                parameter = f"first={first}"
-                rows.append(
-                    estimated_row(condition, metric, estimate, place, label=PATH, parameter=parameter, **columns)
-                )
+                columns["parameter"] = ",".join(filter(None, [f"first={first}", self.parameter]))
+                rows.append(estimated_row(condition, metric, estimate, place, label=PATH, **columns))
         return rows
+
+    def _columns(self, layer: int) -> dict[str, Any]:
+        return {"stage": "joint", "query": "joint", "key": "joint", "layer": layer, "parameter": self.parameter}
 
 
 def joint_sites(encoder: VLEncoder) -> tuple[Site, ...]:
@@ -255,10 +258,6 @@ def _complete(sums: dict[tuple[int, int], Tensor], groups: Tensor, paths: Sequen
 
 def _entry(estimate: Estimate, index: int) -> Estimate:
     return Estimate(*(part[index] for part in estimate))
-
-
-def _place(layer: int) -> dict[str, Any]:
-    return {"stage": "joint", "query": "joint", "key": "joint", "layer": layer}
 
 
 class _FlowBatches(Dataset[FlowBatch]):

@@ -17,7 +17,7 @@ from vlp.metrics.estimates import Estimate, SampleMean
 from vlp.metrics.nmi import cluster_agreement, two_means
 from vlp.models.encoder import VLEncoder
 from vlp.observe.reductions import MeetingStates, meeting_layers
-from vlp.probes.base import Probe, estimated_row
+from vlp.probes.base import Probe, estimated_row, unusual
 from vlp.probes.modalities import EXCLUDE, check_specials, counted_tokens
 from vlp.results import Row
 
@@ -38,7 +38,8 @@ class NMIProbe(Probe):
     Rows ``nmi``: conditions ``model``, ``random_weights`` (the top of the scale rather than its bottom, since an
     untrained model leaves the modalities apart) and ``shuffled`` (modalities permuted among a sample's tokens: chance).
     Rows ``share`` with label ``smaller_cluster``: the part of the tokens in the smaller cluster, since a few outlying
-    ones that take a cluster of their own give an NMI near 0 without any fusion.
+    ones that take a cluster of their own give an NMI near 0 without any fusion. ``parameter`` is ``specials=text``
+    where those count.
 
     Args:
         encoder: the model in question.
@@ -66,6 +67,7 @@ class NMIProbe(Probe):
         check_specials(specials)
         self.layers = meeting_layers(encoder.sites)
         self.num_restarts, self.specials = num_restarts, specials
+        self.parameter = unusual({"specials": specials}, {"specials": EXCLUDE})
         self.agreement = SampleMean((len(CONDITIONS), len(self.layers)))
         self.smaller = SampleMean((2, len(self.layers)))
 
@@ -120,7 +122,7 @@ class NMIProbe(Probe):
 
     def _columns(self, index: int) -> dict[str, Any]:
         site = self.layers[index][0]
-        return {"stage": site.stage, "query": "joint", "layer": site.layer + 1}
+        return {"stage": site.stage, "query": "joint", "layer": site.layer + 1, "parameter": self.parameter}
 
 
 def shuffled_modalities(is_vision: Tensor, mask: Tensor, samples: Sequence[Sample], seed: int) -> Tensor:

@@ -158,7 +158,7 @@ def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
     A printed layer is looked up at the same relative depth (`relative_layer`); of prober seeds, the mean row counts.
     Rows that differ by seed are averaged; their intervals are spanned, which is wider than that of the mean.
     """
-    fitting = _fitting(query, records)
+    fitting = rows_for(query, records)
     layer = depth = None
     if query.layer is not None:
         depth = max((record.layer for record in fitting if record.layer), default=None)
@@ -186,7 +186,7 @@ def look_up(query: Query, records: Sequence[Record]) -> Measured | None:
     )
 
 
-def _fitting(query: Query, records: Iterable[Record]) -> list[Record]:
+def rows_for(query: Query, records: Iterable[Record]) -> list[Record]:
     """Return the rows that hold what ``query`` asks for, at whatever layer."""
     return [record for record in records if all(getattr(record, name) == it for name, it in query.columns.items())]
 
@@ -233,7 +233,7 @@ def _reasons(
     elif setting.dataset != setup.dataset:
         yield f"Data: measured on {setting.dataset}; the paper has {setup.data}."
     queries = [artefact.query(cell.printed.row, cell.printed.column) for cell in cells if cell.ours is not None]
-    used = [record for query in queries if query is not None for record in _fitting(query, records)]
+    used = [record for query in queries if query is not None for record in rows_for(query, records)]
     weights = sorted({f"{record.model} {record.weights}" for record in used})
     yield f"Weights: {', '.join(weights)}; the paper has {setup.weights}."
     wanted = [cell for cell in cells if artefact.query(cell.printed.row, cell.printed.column) is not None]

@@ -94,7 +94,7 @@ def _reason(verdict: Verdict, sides: Sequence[Sequence[Part]]) -> str:
     measured = [part for part in parts if part.is_measured]
     counted = f"{len(measured)} of {len(parts)} comparisons measured"
     if not all(map(is_measured, sides)):
-        lacking = [side[0].what.partition(",")[0] for side in sides if not is_measured(side)]
+        lacking = [side[0].what.partition(", ")[0] for side in sides if not is_measured(side)]
         return f"{counted}, none of {', '.join(lacking)}"
     telling = [part for part in measured if part.verdict is verdict]
     if verdict is Verdict.AGREES:
