@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,28 @@ def test_a_recipe_of_another_visual_parser_is_refused_before_it_is_trained():
     with pytest.raises(ValueError) as caught:
         find_weights(config("weights=auto", "model=swin_vlp", "visual_parser=patch"), "")
     assert str(caught.value) == (
-        "weights=recipe:scenes trains model=swin_vlp with the visual parser vlp.models.parsers.SwinParser "
-        "swin_tiny_patch4_window7_224, not with vlp.models.parsers.PatchParser: "
-        "leave visual_parser= out, or train one and give weights=PATH"
+        "weights=recipe:scenes trains a model=swin_vlp whose model.embeddings.parser._target_ is "
+        "vlp.models.parsers.SwinParser, here it is vlp.models.parsers.PatchParser: "
+        "leave that as the recipe has it, or train one (train.py) and give weights=PATH"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("size.layers=3", "model.stack.layers is 4, here it is 3"),
+        ("size.swin_vlp.image_size=128", "model.embeddings.parser.image_size is 96, here it is 128"),
+        ("size.swin_vlp.options.depths=[1,1,4]", "depths is [1, 1, 2], here it is [1, 1, 4]"),
+    ],
+)
+def test_a_recipe_of_another_size_is_refused_before_it_is_trained(change: str, found: str):
+    with pytest.raises(ValueError, match=re.escape(found)):
+        find_weights(config("weights=auto", "model=swin_vlp", change), "")
+
+
+@pytest.mark.parametrize("model", ["swin_vlp", "lxmert"])
+def test_the_recipe_of_a_model_that_drops_more_trains_the_model_that_is_asked_for(model: str):
+    assert find_weights(config(f"model={model}", "size.dropout=0.3"), "").training is not None
 
 
 def test_a_row_that_names_what_the_recipe_trains_anyway_is_the_same_training():

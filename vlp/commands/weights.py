@@ -22,6 +22,9 @@ AUTO_SIZE, AUTO_DATASET, AUTO_RECIPE = "tiny", "scenes", "recipe:scenes"
 RECIPE = "recipe:"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
+RATES = frozenset({"dropout", "attention_dropout", "drop_path", "initializer_range"})
+"""Settings of a model in which a recipe may differ: what is dropped, and how weights begin."""
+
 
 def find_weights(config: Mapping[str, Any], command: str) -> Weights:
     """Return where a cell's weights come from, composing the recipe where one makes them.
@@ -72,22 +75,31 @@ def _recipe_weights(recipe: str, config: Mapping[str, Any], command: str) -> Wei
         raise ValueError(f"weights=recipe:{name}: experiment {name} is for {entry}.py, a recipe is for train.py")
     overrides = recipe_overrides(name, row, config)
     training = plain(hydra.compose("train", overrides))
-    if _parser(training) != _parser(config):
-        raise ValueError(
-            f"weights=recipe:{recipe} trains model={config['model']['name']} with the visual parser "
-            f"{_parser(training)}, not with {_parser(config)}: leave visual_parser= out, or train one and give "
-            f"weights=PATH"
-        )
+    _check_same_model(recipe, training["model"], config["model"])
     folder = Path(outputs_folder(config)) / "train" / content_hash(training)[:SHORT]
     plan = plan_training({**training, "resume": "auto"}, folder, command, overrides)
     word = "@".join(filter(None, [name.replace("/", "_"), row]))
     return Weights(word, plan.content, str(folder / CHECKPOINT), plan)
 
 
-def _parser(config: Mapping[str, Any]) -> str:
-    """Return what cuts images into cells; empty for a model whose parser is no choice."""
-    parser = config.get("visual_parser") or {}
-    return " ".join(str(parser[key]) for key in ("_target_", "name") if key in parser)
+def _check_same_model(recipe: str, trained: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse a recipe that trains another network than the one that is asked for, before it has trained it."""
+    have, want = _shape(trained), _shape(asked)
+    differ = [key for key in {**want, **have} if have.get(key) != want.get(key)]
+    if differ:
+        key = differ[0]
+        raise ValueError(
+            f"weights=recipe:{recipe} trains a model={asked['name']} whose {key} is {have.get(key)}, here it is "
+            f"{want.get(key)}: leave that as the recipe has it, or train one (train.py) and give weights=PATH"
+        )
+
+
+def _shape(node: Any, name: str = "model") -> dict[str, Any]:
+    """Return a model's settings by their dotted names, without those that change no weight's shape."""
+    if not isinstance(node, Mapping):
+        return {name: node}
+    inner = [_shape(value, f"{name}.{key}") for key, value in node.items() if key not in RATES]
+    return {key: value for part in inner for key, value in part.items()}
 
 
 def recipe_overrides(name: str, row: str, config: Mapping[str, Any]) -> list[str]:
