@@ -10,10 +10,10 @@ import transformers
 from torch import Tensor
 
 from benchmarks.goals import Goal
-from benchmarks.memory import CLEAR, in_fresh_process
+from benchmarks.memory import CLEAR, gpu_growth, in_fresh_process
 from benchmarks.passes import plain
-from benchmarks.subjects import Tokens, our_bert, their_bert
-from benchmarks.timing import Contenders, interleave, ratio
+from benchmarks.subjects import BATCH_SIZE, Tokens, our_bert, their_bert
+from benchmarks.timing import Contenders, batches_on, clock_of, interleave, ratio
 from vlp.metrics.flow import cross_modal_share, flow_between_groups
 from vlp.models import VLEncoder
 from vlp.observe.reductions import GroupPaths, advance, first_step
@@ -25,23 +25,24 @@ MEMORY_LENGTHS = (56, 112, 224)
 ROUNDS = 7
 
 
-def measure(rounds: int | None = None) -> list[Goal]:
+def measure(rounds: int | None = None, device: str = "cpu") -> list[Goal]:
     """Return what the flow costs."""
-    tokens = Tokens.draw(LENGTH)
-    fused, eager = their_bert("sdpa"), their_bert("eager")
-    ours = our_bert(fused)
+    tokens = Tokens.draw(LENGTH, BATCH_SIZE * batches_on(device)).to(device)
+    fused, eager = their_bert("sdpa"), their_bert("eager").to(device)
+    ours = our_bert(fused).to(device)
+    fused = fused.to(device)
     contenders: Contenders = {
         "flow": partial(streamed_flow, ours, tokens),
         "plain forward": partial(plain, ours, tokens),
         "their forward": partial(plain, fused, tokens),
         "stored": partial(stored_flow, eager, tokens),
     }
-    times = interleave(contenders, rounds or ROUNDS)
+    times = interleave(contenders, rounds or ROUNDS, clock_of(device))
     return [
         Goal.of_ratio("flow of 78 pairs / plain forward", ratio(times, "flow", "plain forward"), 1.02),
         Goal.of_ratio("flow of 78 pairs / transformers' SDPA forward", ratio(times, "flow", "their forward"), 1.02),
         Goal.of_ratio("flow of 78 pairs / from stored maps", ratio(times, "flow", "stored"), 1),
-        *peaks(),
+        *(peaks() if device == "cpu" else gpu_peaks(ours, tokens)),
     ]
 
 
@@ -57,6 +58,12 @@ def peaks() -> list[Goal]:
         )
         for length in MEMORY_LENGTHS
     ]
+
+
+def gpu_peaks(model: VLEncoder, tokens: Tokens) -> list[Goal]:
+    """Return the same on a GPU, where a peak is that of tensors and needs no fresh process."""
+    grown = [gpu_growth(partial(run, model, tokens)) for run in (streamed_flow, plain)]
+    return [Goal(f"peak at {LENGTH} tokens: flow / plain", grown[0] / grown[1], 1.5)]
 
 
 @torch.inference_mode()

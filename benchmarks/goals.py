@@ -16,7 +16,7 @@ class Goal:
     Args:
         name: what was measured, relative to what.
         value: the figure; NaN where it could not be measured.
-        limit: what is aimed for.
+        limit: what is aimed for; None where nothing is.
         at_least: whether the figure should reach the limit rather than stay below it.
         best: the figure between the best rounds, for timings.
         is_disturbed: whether another job's noise makes it say little.
@@ -25,7 +25,7 @@ class Goal:
 
     name: str
     value: float
-    limit: float
+    limit: float | None = None
     at_least: bool = False
     best: float | None = None
     is_disturbed: bool = False
@@ -38,14 +38,18 @@ class Goal:
 
     @property
     def is_met(self) -> bool:
-        """Whether the figure keeps to its limit."""
+        """Whether the figure keeps to its limit, if it has one."""
+        if self.limit is None:
+            return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @property
     def verdict(self) -> str:
-        """Return ``pass``, ``FAIL`` or ``not measured``, and whether the run was disturbed."""
+        """Return ``pass``, ``FAIL``, ``measured`` (no limit) or ``not measured``, and whether the run was disturbed."""
         if math.isnan(self.value):
             return "not measured"
+        if self.limit is None:
+            return "measured"
         return ("pass" if self.is_met else "FAIL") + (", disturbed" if self.is_disturbed else "")
 
 
@@ -55,7 +59,7 @@ def table(goals: Iterable[Goal]) -> str:
     width = max([len(goal.name) for goal in goals] + [4])
     lines = [f"{'what':<{width}}  {'median':>8}  {'best':>8}  {'goal':>9}  verdict"]
     for goal in goals:
-        limit = f"{'>=' if goal.at_least else '<='} {goal.limit:g}"
+        limit = "" if goal.limit is None else f"{'>=' if goal.at_least else '<='} {goal.limit:g}"
         best = "" if goal.best is None else f"{goal.best:.3f}"
         note = f" ({goal.note})" if goal.note else ""
         lines.append(f"{goal.name:<{width}}  {goal.value:>8.3f}  {best:>8}  {limit:>9}  {goal.verdict}{note}")

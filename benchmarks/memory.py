@@ -111,6 +111,17 @@ def growth(run: Callable[[], object]) -> int:
     return _status("VmHWM") - before
 
 
+def gpu_growth(run: Callable[[], object]) -> int:
+    """Return by how many bytes the tensors on the GPU grew at their peak while ``run`` ran."""
+    import torch
+
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    return torch.cuda.max_memory_allocated() - before
+
+
 def _status(field: str) -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.goals import Goal
-from benchmarks.timing import Contenders, Times, interleave, ratio
+from benchmarks.timing import Contenders, Times, batches_on, clock_of, interleave, ratio
 from vlp.data.sample import Batch
 from vlp.models import VLEncoder, build
 from vlp.models.parsers import SwinParser
@@ -24,29 +24,31 @@ from vlp.models.parsers import SwinParser
 
 NAME, SIDE, TEXTS, LENGTH = "swin_tiny_patch4_window7_224", 224, 4, 16
 IMAGES = 8
-"""Of a forward; with four texts each, one image is read."""
+"""Of a forward; with four texts each, one image is read. A GPU gets more of either."""
 ROUNDS = 7
 
 
-def measure(rounds: int | None = None) -> list[Goal]:
+def measure(rounds: int | None = None, device: str = "cpu") -> list[Goal]:
     """Return what the parser and its map cost, and what parsing an image once saves."""
-    return [*_map(rounds or ROUNDS), *_texts(rounds or ROUNDS)]
+    return [*_map(rounds or ROUNDS, device), *_texts(rounds or ROUNDS, device)]
 
 
-def _map(rounds: int) -> list[Goal]:
-    times = interleave(parsers(NAME, SIDE, IMAGES), rounds)
+def _map(rounds: int, device: str) -> list[Goal]:
+    contenders = parsers(NAME, SIDE, IMAGES * batches_on(device), device)
+    times = interleave(contenders, rounds, clock_of(device))
     return [
         Goal.of_ratio("Swin-T 224 with its last map / timm's default", ratio(times, "with map", "timm"), 0.82),
         Goal.of_ratio("Swin-T 224 with its last map / without", ratio(times, "with map", "without"), 1.015),
     ]
 
 
-def parsers(name: str, side: int, images: int, **options: Any) -> Contenders:
+def parsers(name: str, side: int, images: int, device: str = "cpu", **options: Any) -> Contenders:
     """Return forwards of one network: timm's as it comes, ours, and ours with the last map."""
     peer = timm.create_model(name, pretrained=False, num_classes=0, img_size=side, **options).eval()
     ours = SwinParser(name, side, options=options).eval()
     ours.network.load_state_dict(peer.state_dict())
-    pixels = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(0))
+    peer, ours = peer.to(device), ours.to(device)
+    pixels = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     runs: Contenders = {"timm": peer.forward_features, "without": ours, "with map": ours.parse}
     return {name: partial(_without_gradient, run, pixels) for name, run in runs.items()}
 
@@ -56,9 +58,9 @@ def _without_gradient(run: Callable[[Tensor], object], pixels: Tensor) -> object
         return run(pixels)
 
 
-def _texts(rounds: int) -> list[Goal]:
-    model = build("swin_vlp", size="base", swin_vlp={"parser": NAME, "image_size": SIDE, "options": {}})
-    times: Times = interleave(readers(model, SIDE), rounds)
+def _texts(rounds: int, device: str) -> list[Goal]:
+    model = build("swin_vlp", size="base", swin_vlp={"parser": NAME, "image_size": SIDE, "options": {}}).to(device)
+    times: Times = interleave(readers(model, SIDE, batches_on(device), device), rounds, clock_of(device))
     goal = "an image with four texts, parsed once / four times"
     return [
         Goal.of_ratio(f"{goal}, forward", ratio(times, "once", "four times"), 0.54),
@@ -66,9 +68,9 @@ def _texts(rounds: int) -> list[Goal]:
     ]
 
 
-def readers(model: VLEncoder, side: int) -> Contenders:
-    """Return passes over one image with four texts that parse it once, and that parse it for every text."""
-    once, repeated = texts_of_an_image(side, model.vocab_size)
+def readers(model: VLEncoder, side: int, images: int = 1, device: str = "cpu") -> Contenders:
+    """Return passes over images with four texts that parse them once, and that parse them for every text."""
+    once, repeated = (batch.to(device) for batch in texts_of_images(images, side, model.vocab_size))
     return {
         "once": partial(forward, model, once),
         "four times": partial(forward, model, repeated),
@@ -77,16 +79,18 @@ def readers(model: VLEncoder, side: int) -> Contenders:
     }
 
 
-def texts_of_an_image(side: int, vocab_size: int) -> tuple[Batch, Batch]:
-    """Return four texts with one image, and the same with a copy of it each."""
+def texts_of_images(
+    images: int, side: int, vocab_size: int, texts: int = TEXTS, length: int = LENGTH
+) -> tuple[Batch, Batch]:
+    """Return texts with each of some images, and the same with a copy of the image for each text."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocab_size, (TEXTS, LENGTH), generator=generator)
+    ids = torch.randint(vocab_size, (images * texts, length), generator=generator)
     text = ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)
-    pixels = torch.randn(1, 3, side, side, generator=generator)
-    mask = torch.ones(1, side, side, dtype=torch.bool)
-    once = Batch(*text, pixels=pixels, pixel_mask=mask, image_of=torch.zeros(TEXTS, dtype=torch.long))
-    copies = pixels.repeat(TEXTS, 1, 1, 1), mask.repeat(TEXTS, 1, 1)
-    return once, Batch(*text, pixels=copies[0], pixel_mask=copies[1])
+    pixels = torch.randn(images, 3, side, side, generator=generator)
+    mask = torch.ones(images, side, side, dtype=torch.bool)
+    image_of = torch.arange(images).repeat_interleave(texts)
+    once = Batch(*text, pixels=pixels, pixel_mask=mask, image_of=image_of)
+    return once, Batch(*text, pixels=pixels[image_of], pixel_mask=mask[image_of])
 
 
 def forward(model: VLEncoder, batch: Batch) -> Tensor:

@@ -39,6 +39,10 @@ class Tokens:
         content = (torch.arange(length) != 0) & (torch.arange(length) != num_text - 1)
         return cls(ids, is_vision.expand(batch_size, -1), content.expand(batch_size, -1))
 
+    def to(self, device: str) -> Tokens:
+        """Return the same on ``device``."""
+        return Tokens(self.ids.to(device), self.is_vision.to(device), self.content.to(device))
+
     @property
     def batch(self) -> Batch:
         """The same as a `Batch`."""

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 DISTURBED = 0.05
 
 Contenders = Mapping[str, Callable[[], object]]
@@ -49,6 +51,21 @@ def interleave(contenders: Contenders, rounds: int, clock: Callable[[], float] =
             contenders[name]()
             times[name].append(clock() - start)
     return times
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Return the clock of what runs on ``device``: `interleave`'s own, or on a GPU one that waits for it."""
+    return time.process_time if device == "cpu" else _when_done
+
+
+def _when_done() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def batches_on(device: str) -> int:
+    """Return how many times the batch a device gets: a GPU would else mostly wait to be told what to do."""
+    return 1 if device == "cpu" else 8
 
 
 def ratio(times: Times, ours: str, peer: str) -> Ratio:

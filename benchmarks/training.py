@@ -119,7 +119,7 @@ def ours(
             encoding = encoder(batch.inputs)
             return torch.stack([o(encoding, batch, encoder) for _, o in module.named_objectives(batch)]).sum()
 
-    return partial(_train, module, optimizer, loss, batches)
+    return partial(train, module, optimizer, loss, batches)
 
 
 def peer(pairs: Pairs, **config: Any) -> Callable[[], None]:
@@ -150,7 +150,7 @@ def peer(pairs: Pairs, **config: Any) -> Callable[[], None]:
         )
         return output.loss
 
-    return partial(_train, model, optimizer, loss, batches)
+    return partial(train, model, optimizer, loss, batches)
 
 
 def evenly(batches: list[PretrainingBatch]) -> list[PretrainingBatch]:
@@ -162,16 +162,18 @@ def evenly(batches: list[PretrainingBatch]) -> list[PretrainingBatch]:
     return [by_length[math.ceil(middle) if k % 2 else math.floor(middle)] for k, middle in enumerate(middles)]
 
 
-def _train(
+def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     loss: Callable[[PretrainingBatch], Tensor],
     batches: Sequence[PretrainingBatch],
+    clip: float = CLIP,
 ) -> None:
+    """Step once for each of the batches, gradients clipped to the norm ``clip``."""
     for batch in batches:
         optimizer.zero_grad()
         loss(batch).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
 
 

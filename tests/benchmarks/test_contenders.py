@@ -65,7 +65,7 @@ def test_parsers_that_are_timed_give_the_same_features():
 
 def test_an_image_parsed_once_gives_what_parsing_it_for_every_text_gives():
     model = build("swin_vlp", size="tiny", vocab_size=200)
-    contenders = parsing.readers(model, model.pixel_input.shortest)
+    contenders = parsing.readers(model, model.pixel_input.shortest, images=2)
     torch.testing.assert_close(contenders["once"](), contenders["four times"](), rtol=1e-4, atol=1e-5)
     gradients = [contenders[f"{name}, backward"]() for name in ("once", "four times")]
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-3)
@@ -143,3 +143,8 @@ def test_seeding_is_timed_as_training_does_it(tmp_path: Path):
 def test_growth_is_what_a_run_holds_at_its_peak():
     grown = memory.growth(lambda: torch.ones(8_000_000).sum())
     assert grown == pytest.approx(32e6, rel=0.1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="peaks of tensors on a GPU are asked of one")
+def test_growth_on_a_gpu_is_what_a_run_holds_at_its_peak():
+    assert memory.gpu_growth(lambda: torch.ones(8_000_000, device="cuda").sum()) == pytest.approx(32e6, rel=0.1)

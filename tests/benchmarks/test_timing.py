@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+import torch
 
 from benchmarks.goals import Goal, table
-from benchmarks.timing import Ratio, interleave, ratio
+from benchmarks.timing import Ratio, clock_of, interleave, ratio
 
 
 def test_every_contender_runs_once_before_and_then_in_rotating_order():
@@ -20,6 +23,15 @@ def test_the_clock_is_read_around_each_run():
     seconds = iter([0.0, 2.0, 10.0, 13.0])
     times = interleave({"a": lambda: None, "b": lambda: None}, rounds=1, clock=lambda: next(seconds))
     assert times == {"a": [2.0], "b": [3.0]}
+
+
+def test_the_clock_is_read_when_a_gpu_has_done_what_it_was_told(monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: calls.append("waited"))
+    monkeypatch.setattr(time, "perf_counter", lambda: calls.append("read") or 1.0)
+    interleave({"a": lambda: calls.append("run")}, rounds=1, clock=clock_of("cuda"))
+    assert calls == ["run", "waited", "read", "run", "waited", "read"]
+    assert clock_of("cpu") is time.process_time
 
 
 def test_a_ratio_is_the_median_over_rounds_and_between_the_best():
@@ -37,6 +49,8 @@ def test_a_ratio_is_the_median_over_rounds_and_between_the_best():
         (Goal("speed", 60, 50, at_least=True), "pass"),
         (Goal("speed", 40, 50, at_least=True), "FAIL"),
         (Goal("cost", float("nan"), 0.65), "not measured"),
+        (Goal("images/s", float("nan")), "not measured"),
+        (Goal("images/s", 300), "measured"),
         (Goal.of_ratio("cost", Ratio(0.6, 0.5), 0.65), "pass, disturbed"),
     ],
 )
