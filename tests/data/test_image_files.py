@@ -1,8 +1,11 @@
 """Images by name, from folders and tar shards; what is missing or cannot be read is told once and for all."""
 
+import errno
+import io
 import logging
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ RED, BLUE = jpeg((250, 0, 0), (8, 6)), jpeg((0, 0, 250), (5, 9))
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "vlp" / "images-1"
+    return tmp_path / "cache" / "vlp" / "images-2"
 
 
 @pytest.fixture
@@ -89,6 +92,63 @@ def test_an_image_is_decoded_once_until_its_file_changes(root, monkeypatch):
     os.utime(root / "x" / "3.jpg", ns=(1, 1))
     assert list(ImageFiles(root, names).unreadable()) == list(ImageFiles(root, names).unreadable()) == [3]
     assert sorted(decoded) == sorted([*names, "x/3.jpg"])
+
+
+class Stale(io.FileIO):
+    """A file that opens and cannot be read, as on a disk that fails or is out of reach."""
+
+    def read(self, size=-1):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def refuse(path, mode):
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+
+@pytest.mark.parametrize("fault", [refuse, Stale], ids=["open", "read"])
+@pytest.mark.parametrize("name", ["b.jpg", "0.tar"])
+def test_a_fault_of_reading_stops_and_is_not_remembered(root, monkeypatch, name, fault):
+    put_images(root, ["x/a.jpg", "x/b.jpg"])
+    put_tar(root / "0.tar", {"c.jpg": BLUE})
+    names = [f"x/{letter}.jpg" for letter in "abc"]
+    files = ImageFiles(root, names)
+    real = Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, mode="r", **more: (fault if path.name == name else real)(path, mode))
+        with pytest.raises(OSError) as error:
+            files.unreadable()
+        with pytest.raises(OSError):
+            files[names.index("x/b.jpg" if name == "b.jpg" else "x/c.jpg")].image_size()
+    assert Path(error.value.filename).name == name
+    assert error.value.errno in (errno.EMFILE, errno.EIO)
+    assert ImageFiles(root, names).unreadable() == {}
+
+
+def test_a_file_that_is_gone_while_it_is_checked_is_not_remembered(root, monkeypatch):
+    path = put(root / "x" / "a.jpg", RED)
+    before, files = path.stat(), ImageFiles(root, ["x/a.jpg"])
+    real = image_files.read_rgb
+
+    def gone(path):
+        path.unlink()
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "read_rgb", gone)
+        with pytest.raises(FileNotFoundError) as error:
+            files.unreadable()
+    assert error.value.filename == str(path)
+    put(path, RED)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ImageFiles(root, ["x/a.jpg"]).unreadable() == {}
+
+
+@pytest.mark.parametrize("before", [0, image_files.HEADER - 700, 60_000], ids=["none", "some", "much"])
+def test_a_header_is_read_as_far_as_it_goes(root, before):
+    profile = b"\xff\xe5" + (before + 2).to_bytes(2, "big") + bytes(before)  # a segment that says nothing
+    put(root / "x" / "a.jpg", RED[:2] + profile + RED[2:] + bytes(100_000))
+    place = ImageFiles(root, ["x/a.jpg"])[0]
+    assert place.image_size() == place.read().size == (8, 6)
 
 
 def test_a_check_that_was_killed_goes_on_where_it_was(root, monkeypatch, cache):

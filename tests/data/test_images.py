@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlp.data.images import read_rgb
+from vlp.data import images
+from vlp.data.images import image_bytes, read_rgb
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -155,6 +156,15 @@ def test_the_size_asked_for_is_named(refusal, read):
 def test_the_formats_asked_for_are_named(refusal):
     jpeg = encoded(Image.new("RGB", (8, 8)), "JPEG")
     assert refusal(jpeg, formats=("PNG",)).endswith("expected one PNG image")
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_bytes(png())
+    monkeypatch.setattr(images, "LARGEST_FILE", 50)
+    with pytest.raises(ValueError) as error:
+        read_rgb(tmp_path / "image.png")
+    assert str(error.value) == f"{tmp_path / 'image.png'}: found {len(png())} bytes, expected an image of at most 50"
+    assert image_bytes(tmp_path / "image.png", 20) == png()[:20]
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -10,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL.Image import Image
 
-from vlp.data.images import decode_rgb, image_size, read_rgb
+from vlp.data.images import decode_rgb, image_bytes, image_size, read_rgb
 from vlp.data.tar_shards import image_key, read_member, read_shard
 from vlp.durable.digests import state_key
 from vlp.durable.files import append, cache_folder
@@ -26,6 +25,9 @@ logger = logging.getLogger(__name__)
 IN_FOLDER, MISSING = -1, -2
 CHECKED_AT_ONCE = 1_000
 """Images after which a check is remembered."""
+
+HEADER = 16 * 1024
+"""Bytes in which the size of a photograph stands, unless a profile or a thumbnail goes before it."""
 
 
 class Place(NamedTuple):
@@ -44,7 +46,8 @@ class Place(NamedTuple):
         """Return the image as RGB.
 
         Raises:
-            ValueError: naming it, if it is no image that can be read.
+            ValueError: naming it, if it is no image that can be decoded.
+            OSError: naming its file, if that cannot be read.
         """
         if self.offset == IN_FOLDER:
             return read_rgb(self.path)
@@ -55,16 +58,22 @@ class Place(NamedTuple):
 
         Raises:
             ValueError: naming it, if it has none.
+            OSError: naming its file, if that cannot be read.
         """
         if self.offset != IN_FOLDER:
             return image_size(self._member(), str(self))
         if not self.path.is_file():
             raise ValueError(f"{self.path}: found no file, expected an image")
-        with self.path.open("rb") as file:
-            return image_size(file, str(self))
+        start = image_bytes(self.path, HEADER)
+        try:
+            return image_size(start, str(self))
+        except ValueError:
+            if len(start) < HEADER:
+                raise
+        return image_size(image_bytes(self.path), str(self))
 
-    def _member(self) -> IO[bytes]:
-        return io.BytesIO(read_member(self.path, self.offset, self.size))
+    def _member(self) -> bytes:
+        return read_member(self.path, self.offset, self.size)
 
 
 class ImageFiles:
@@ -103,8 +112,11 @@ class ImageFiles:
         """Return what is wrong with which of the images that are there, decoding each that was not decoded before.
 
         Outcomes are remembered for as long as the file stays as it is, also those of a check that was interrupted.
+
+        Raises:
+            OSError: naming the file, if one cannot be read: that may pass, so that it says nothing of an image.
         """
-        record = cache_folder("images-1") / f"{state_key(str(self.root.resolve()))}.jsonl"
+        record = cache_folder("images-2") / f"{state_key(str(self.root.resolve()))}.jsonl"
         with locked(record.with_suffix(".lock"), f"another process checks the images of {self.root}; waiting for it"):
             known = dict(_outcomes(record))
             present = np.flatnonzero(self._where[:, 0] != MISSING).tolist()
@@ -150,9 +162,15 @@ class ImageFiles:
 
 
 def _problem(place: Place) -> str:
+    """Return what is wrong with an image that was read whole; empty where nothing is.
+
+    Raises:
+        OSError: naming the file, if it cannot be read.
+    """
     try:
         place.read()
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        place.path.stat()  # of a file that is gone meanwhile nothing is known
         return str(error)
     return ""
 

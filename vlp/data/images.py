@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from vlp.durable.files import read_errors
 
 Result = TypeVar("Result")
 
@@ -17,11 +21,14 @@ FORMATS = ("PNG", "JPEG")
 MAX_PIXELS = 8192 * 8192
 """Pixels of an image that is decoded: 256 MiB as RGBA."""
 
+LARGEST_FILE = 8 * MAX_PIXELS
+"""Bytes of a file that is read: so many pixels as RGBA of 16 bits, not compressed."""
+
 UNREADABLE = (
     *(OSError, SyntaxError, ValueError, TypeError, AttributeError, EOFError, LookupError, ArithmeticError),
     *(NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
-"""What Pillow's decoders raise when a file is not what it says it is."""
+"""What Pillow's decoders raise when bytes that were read whole are not what they say they are."""
 
 
 def read_rgb(
@@ -44,42 +51,55 @@ def read_rgb(
     Raises:
         ValueError: if it is no such image, or has another size, more frames than one or too many pixels; names the
             file, what was found and what was expected.
-        OSError: if the file cannot be opened.
+        OSError: if the file cannot be opened or read, naming it; it says nothing of the image.
     """
     if not path.is_file():
         raise ValueError(
             f"{path}: found {'a folder' if path.is_dir() else 'no file'}, expected {_expected(formats, size)}"
         )
-    with path.open("rb") as file:
-        return decode_rgb(file, str(path), formats, size, max_pixels)
+    return decode_rgb(image_bytes(path), str(path), formats, size, max_pixels)
+
+
+def image_bytes(path: Path, most: int | None = None) -> bytes:
+    """Return what a file holds, of one that is longer than ``most`` bytes its first.
+
+    Raises:
+        ValueError: if it is asked for whole and larger than `LARGEST_FILE`, naming it.
+        OSError: if it cannot be opened or read, naming it.
+    """
+    with read_errors(path), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is None and size > LARGEST_FILE:
+            raise ValueError(f"{path}: found {size:,} bytes, expected an image of at most {LARGEST_FILE:,}")
+        return file.read(most)
 
 
 def decode_rgb(
-    file: IO[bytes],
+    content: bytes,
     where: str,
     formats: Sequence[str] = FORMATS,
     size: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Return the image that an open file holds as RGB; as `read_rgb`, whose errors name ``where``.
+    """Return the image that a file's bytes are as RGB; as `read_rgb`, whose errors name ``where``.
 
     Raises:
         ValueError: as `read_rgb`.
     """
-    return _use(file, where, formats, size, max_pixels, _as_rgb)
+    return _use(content, where, formats, size, max_pixels, _as_rgb)
 
 
-def image_size(file: IO[bytes], where: str) -> tuple[int, int]:
-    """Return the width and height that the header of an image states.
+def image_size(content: bytes, where: str) -> tuple[int, int]:
+    """Return the width and height that the header of an image states, of which the rest may be missing.
 
     Raises:
         ValueError: if it is no image that `decode_rgb` would begin to decode, naming ``where``.
     """
-    return _use(file, where, FORMATS, None, MAX_PIXELS, lambda image: image.size)
+    return _use(content, where, FORMATS, None, MAX_PIXELS, lambda image: image.size)
 
 
 def _use(
-    file: IO[bytes],
+    content: bytes,
     where: str,
     formats: Sequence[str],
     size: tuple[int, int] | None,
@@ -87,15 +107,13 @@ def _use(
     use: Callable[[Image.Image], Result],
 ) -> Result:
     """Return what ``use`` makes of an image of which the header has been read."""
-    start = file.read(8)
-    file.seek(0)
     try:
-        with Image.open(file, formats=list(formats)) as image:
+        with Image.open(io.BytesIO(content), formats=list(formats)) as image:
             found = _objection(image, size, max_pixels)
             if not found:
                 return use(image)
     except UnidentifiedImageError:
-        found = f"no {' or '.join(formats)} image (it begins with {start!r})"
+        found = f"no {' or '.join(formats)} image (it begins with {content[:8]!r})"
     except UNREADABLE as error:
         found = f"no readable image ({str(error) or type(error).__name__})"
     raise ValueError(f"{where}: found {found}, expected {_expected(formats, size)}")

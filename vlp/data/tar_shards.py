@@ -15,6 +15,7 @@ import numpy as np
 
 from vlp.configs.showing import shown
 from vlp.data.strings import Strings
+from vlp.durable.files import read_errors
 from vlp.durable.memory import Arrays, remembered_arrays
 
 BLOCK = 512
@@ -136,11 +137,12 @@ def read_member(path: Path, offset: int, size: int) -> bytes:
 
     Raises:
         ValueError: if it is larger than `LARGEST_IMAGE`, or the archive is shorter than it was.
+        OSError: if it cannot be read, naming the archive.
     """
     where = f"{path}, byte {offset}"
     if size > LARGEST_IMAGE:
         raise ValueError(f"{where}: found {size:,} bytes, expected an image of at most {LARGEST_IMAGE:,}")
-    with path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         file.seek(offset)
         content = file.read(size)
     if len(content) < size:
