@@ -58,6 +58,15 @@ def test_fifty_iterations_are_within_a_percent_of_the_optimum_of_padded_sets(wid
     np.testing.assert_allclose(optimal_transport_distance(x, y, x_mask, y_mask), exact, rtol=0.01)
 
 
+def test_fifty_iterations_are_within_some_percent_where_vectors_lie_together():
+    shared = 2 * torch.randn(20, 1, 16)
+    x, y = shared + torch.randn(20, 12, 16), shared + torch.randn(20, 36, 16)
+    exact = [ot.emd2(ot.unif(12), ot.unif(36), cost) for cost in cosine_cost(x.double(), y.double()).numpy()]
+    above = optimal_transport_distance(x, y, real(20, 12), real(20, 36)).numpy() / exact - 1
+    assert 0.01 < np.median(above) < 0.05
+    assert (np.abs(above) < 0.1).all()
+
+
 def test_a_permuted_set_costs_nothing():
     x = torch.linalg.qr(torch.randn(3, 8, 8))[0]
     assert (optimal_transport_distance(x, x[:, torch.randperm(8)], real(3, 8), real(3, 8)).abs() < 1e-5).all()

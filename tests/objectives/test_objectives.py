@@ -116,6 +116,15 @@ def test_mlm_is_the_cross_entropy_at_the_masked_positions_of_the_full_logits():
     assert objective(encoding, batch, encoder).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_without_a_transform_mlm_is_the_word_embeddings_and_a_bias():
+    encoder = tiny()
+    head = MaskedLanguageModelling(encoder, TextMasking(0.4), transform=False).head
+    assert [name for name, _ in head.named_parameters()] == ["bias"]
+    states, words = torch.randn(5, encoder.width), encoder.word_embeddings.weight
+    torch.nn.init.normal_(head.bias)
+    torch.testing.assert_close(head(states, words), states @ words.T + head.bias)
+
+
 def test_the_mlm_baseline_is_the_entropy_of_the_masked_words():
     encoder = tiny()
     objective = MaskedLanguageModelling(encoder, TextMasking(0.5))

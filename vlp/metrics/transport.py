@@ -20,7 +20,11 @@ def optimal_transport_distance(
     """Return the cost of moving the one set onto the other, every real token of a set weighing the same.
 
     ``sum_ij T_ij C_ij`` with ``C = 1 - cos`` and T from IPOT. The plan is computed without gradient: it flows through
-    the cost alone. All runs in float32 at least, also under autocast. Fifty iterations end slightly above the optimum.
+    the cost alone. All runs in float32 at least, also under autocast.
+
+    Fifty iterations are within a percent of the optimum for sets of vectors in all directions. Where vectors lie close
+    together, as hidden states do, costs differ by less than ``beta`` and the plan is still spread out: a few percent
+    above. The weights of y's tokens are met only nearly, so it may also end below.
 
     Args:
         x: (B, N, D) vectors of one side.

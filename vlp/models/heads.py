@@ -29,16 +29,19 @@ class HeadTransform(nn.Module):
 class MLMHead(nn.Module):
     """Masked-word logits: transform, then the word embeddings as decoder, and a bias (Devlin et al. 2019).
 
+    Without the transform, a linear layer tied to the word embeddings (Xue et al. 2021).
+
     The decoder is the encoder's word table, handed in at each call, so that the weight has one owner.
 
     Args:
         width: D.
         vocab_size: W.
+        has_transform: whether there is one.
     """
 
-    def __init__(self, width: int, vocab_size: int) -> None:
+    def __init__(self, width: int, vocab_size: int, has_transform: bool = True) -> None:
         super().__init__()
-        self.transform = HeadTransform(width)
+        self.transform = HeadTransform(width) if has_transform else nn.Identity()
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         initialise(self, initial_std(width))
 

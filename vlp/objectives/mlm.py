@@ -25,12 +25,15 @@ class MaskedLanguageModelling(Objective):
         encoder: whose width, vocabulary and word embeddings the head shares.
         corruption: what is masked.
         num_classes: of the data's detector; not asked about.
+        transform: whether the head has BERT's transform before the word embeddings.
     """
 
-    def __init__(self, encoder: VLEncoder, corruption: TextMasking, num_classes: int | None = None) -> None:
+    def __init__(
+        self, encoder: VLEncoder, corruption: TextMasking, num_classes: int | None = None, transform: bool = True
+    ) -> None:
         super().__init__()
         self.corruption = corruption
-        self.head = MLMHead(encoder.width, encoder.vocab_size)
+        self.head = MLMHead(encoder.width, encoder.vocab_size, transform)
         self.held_out = Totals({"loss": (), "right": (), "word_counts": (encoder.vocab_size,)})
         self.vocab_size = encoder.vocab_size
 
