@@ -128,8 +128,19 @@ def test_a_dataset_that_lacks_something_is_refused_before_weights_are_trained(
 
     monkeypatch.setattr(probe, "_train", lambda weights: pytest.fail("trained first"))
     monkeypatch.setattr(probe, "build_from_config", lambda *arguments: pytest.fail("built first"))
-    answer = command("probe", "weights=recipe:scenes", "probe.needs=[foil]", *SMALLEST)
+    answer = command("probe", "weights=recipe:scenes", "probe.needs=[foil]", "trainer.accelerator=cpu")
     assert answer.error.startswith("error: probe nmi needs foil, which dataset scenes lacks; it has class_probs")
+
+
+def test_a_folder_that_is_not_there_is_refused_before_weights_are_trained(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    from vlp.commands import probe
+
+    monkeypatch.setattr(probe, "_train", lambda weights: pytest.fail("trained first"))
+    arguments = ("weights=recipe:scenes", "model=swin_vlp", "probe=masks", "paths.nlvr=nvlr")
+    answer = command("probe", *arguments, "trainer.accelerator=cpu")
+    assert answer.error == "error: probe.folder=nvlr: no such folder; give one with images, or null"
 
 
 def is_locked(path: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from torch.nn import functional
 from tests.data.worlds import HandMade
 from tests.probes.subjects import TOKENIZER, encoder, put
 from vlp.data.loading import probe_loader
-from vlp.probes.masks import GAP, HIDDEN, PIVOT, SIDE, TOP, MasksProbe, covered, spread_images
+from vlp.probes.masks import GAP, HIDDEN, PIVOT, SIDE, TOP, TRIES, MasksProbe, covered, image_files
 from vlp.results import Row
 
 
@@ -78,9 +80,6 @@ def test_without_a_folder_the_data_s_own_are_drawn(tmp_path: Path):
     asked = probe(k=2, num_images=6)
     put(asked, Striped(size=4))
     assert [file.name for file in asked.draw(tmp_path)] == ["pictures-data.png"]
-    with pytest.raises(ValueError) as caught:
-        probe(folder=tmp_path / "none").draw(tmp_path)
-    assert str(caught.value) == f"probe.folder={tmp_path / 'none'}: no such folder; give one with images, or null"
 
 
 def test_cells_cover_an_image_that_they_do_not_divide():
@@ -101,8 +100,62 @@ def test_models_without_a_map_are_refused(model: str, found: str):
         MasksProbe(encoder(model), encoder(model))
 
 
+def drawn(folder: Path, count: int = 3) -> list[str]:
+    return [sample.image_id for sample in probe(k=2, num_images=count, folder=folder).of_folder()]
+
+
 def test_images_of_a_folder_are_spread_over_their_names(tmp_path: Path):
     for number in range(8):
-        (tmp_path / f"{number}.png").touch()
-    assert [path.stem for path in spread_images(tmp_path, 3)] == ["0", "2", "5"]
-    assert len(spread_images(tmp_path, 20)) == 8
+        Image.new("RGB", (30, 20)).save(tmp_path / f"{number}.png")
+    assert drawn(tmp_path) == ["0", "2", "5"]
+    assert drawn(tmp_path, 20) == list("01234567")
+
+
+def test_another_image_is_drawn_for_one_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for number in (1, 2, 4, 5, 7):
+        Image.new("RGB", (30, 20)).save(tmp_path / f"{number}.png")
+    whole = (tmp_path / "1.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(b"no image")
+    (tmp_path / "3.png").mkdir()
+    (tmp_path / "6.jpeg").write_bytes(whole[: len(whole) // 2])
+    os.mkfifo(tmp_path / "8.jpg")
+    names = [file.name for file in image_files(tmp_path)]
+    assert names == ["0.png", "1.png", "2.png", "4.png", "5.png", "6.jpeg", "7.png", "8.jpg"]
+    assert drawn(tmp_path) == ["1", "2", "4"]  # for 0, 2 and 6
+    assert [message.split(": found")[0] for message in caplog.messages] == [
+        f"masks: not drawn: {tmp_path / name}" for name in ("0.png", "6.jpeg")
+    ]
+    caplog.clear()
+    assert drawn(tmp_path, 6) == ["1", "2", "4", "5", "7"]
+    assert [message.split(": found")[0] for message in caplog.messages] == [
+        f"masks: not drawn: {tmp_path / name}" for name in ("0.png", "6.jpeg", "8.jpg")
+    ]
+
+
+def test_a_folder_without_an_image_that_can_be_read_costs_nothing_but_its_pictures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "images").mkdir()
+    MasksProbe.check_options({"folder": tmp_path / "images"})
+    assert caplog.messages == [f"masks: no image in folder={tmp_path / 'images'}"]
+    for number in range(50):
+        (tmp_path / "images" / f"{number:02}.png").write_bytes(b"no image")
+    asked = probe(k=2, num_images=2, folder=tmp_path / "images")
+    put(asked, Striped(size=4))
+    caplog.clear()
+    assert [file.name for file in asked.draw(tmp_path / "figures")] == ["pictures-data.png"]
+    assert len(caplog.messages) == 2 * TRIES + 1
+    assert caplog.messages[-1] == (
+        f"masks: no readable image in folder={tmp_path / 'images'}, so that those of the data alone are drawn"
+    )
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda folder: MasksProbe.check_options({"folder": folder}), lambda f: probe(folder=f)]
+)
+def test_a_folder_that_is_not_there_is_refused_at_once(ask: Callable[[Path], object], tmp_path: Path):
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        message = f"probe.folder={tmp_path / name}: no such folder; give one with images, or null"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            ask(tmp_path / name)

@@ -55,8 +55,9 @@ class Subjects:
 def measure(plan: Plan, folder: Path) -> None:
     """Measure one cell and write ``results.csv``, ``figures``, ``.hydra`` and ``run.json`` into ``folder``.
 
-    A dataset that lacks what the probe needs, and a model that it cannot be put to, are refused before weights are
-    trained or a model is built. A cell that fails at any point ends as failed in its tracker.
+    A dataset that lacks what the probe needs, options that nothing can be made of, and a model that it cannot be put to
+    are refused before weights are trained or a model is built. A cell that fails at any point ends as failed in its
+    tracker.
     """
     with tracking(plan.config) as loggers:
         _measure(plan, folder, loggers)
@@ -70,6 +71,7 @@ def _measure(plan: Plan, folder: Path, loggers: list[Any]) -> None:
     kind = kind_of(factory)
     dataset = build_dataset(config["dataset"])
     require(dataset, needs_of(factory), config["run"]["probe"])
+    kind.check_options(factory.keywords)
     if issubclass(kind, TrainedProbe):
         check_trained(config, kind, factory.keywords)
         if joins_another():
@@ -113,16 +115,15 @@ def needs_of(factory: partial[Probe]) -> frozenset[str]:
 
 
 def check_trained(config: Config, kind: type[TrainedProbe], options: Mapping[str, Any]) -> None:
-    """Refuse a prober that the probe has nothing for, options that are too small, and some splits.
+    """Refuse a prober that the probe has nothing for, and some splits.
 
     Those are what the prober is trained on or stopped by, which is not to be reported on.
 
     Raises:
-        ValueError: naming probe and prober, the option, or probe and split and what to give.
+        ValueError: naming probe and prober, or probe and split and what to give.
     """
     probe, split = config["run"]["probe"], config["dataset"]["split"]
     kind.check_prober(options["prober"], probe)
-    kind.check_options(options)
     why = {
         TRAIN: "trains on split train",
         "all": "trains on split train",

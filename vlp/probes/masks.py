@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
+from vlp.configs.showing import printable
 from vlp.data.collate import ProbeBatch
 from vlp.data.image_files import Place
 from vlp.data.pixels import PixelInput
@@ -37,7 +40,9 @@ TITLES = ("image", "hidden by attention", "hidden at random")
 SIDE, GAP, TOP = 168, 6, 16
 """Pixels of a drawn image's side, between images, and of the line above them."""
 HIDDEN, PIVOT, SHADE = (127, 127, 127), (220, 40, 40), 0.8
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+SUFFIXES = (".png", ".jpg", ".jpeg")
+TRIES = 10
+"""Files of a folder that are tried for an image, at most, where they cannot be read."""
 
 
 class MasksProbe(Probe):
@@ -50,7 +55,8 @@ class MasksProbe(Probe):
     the others it could be copied. ``parameter`` says ``masking=parsed``, ``masking=random``, or, of ``cosine``,
     ``masking=parsed-random`` for the difference image by image. Conditions ``model`` and ``random_weights``.
 
-    `draw` draws the first images of the data, and some of a folder.
+    `draw` draws the first images of the data, and some of a folder, spread over their names; one that cannot be read is
+    named in a warning, and another drawn if there is one.
 
     Args:
         encoder: the model in question.
@@ -62,7 +68,7 @@ class MasksProbe(Probe):
         folder: with image files, at whatever depth; None for none.
 
     Raises:
-        ValueError: if the model has no parser with a map of attention.
+        ValueError: if the model has no parser with a map of attention, or there is no such folder.
     """
 
     def __init__(
@@ -82,7 +88,8 @@ class MasksProbe(Probe):
         self.input: PixelInput = pixel_input
         cells = (pixel_input.shortest // pixel_input.multiple) ** 2
         self.k = k or max(2, round(cells * PAPER_K / PAPER_CELLS))
-        self.num_images, self.folder = num_images, None if folder is None else Path(folder)
+        self.num_images, self.folder = num_images, folder
+        self.files = [] if folder is None else image_files(folder)
         self.first: list[Sample] = []
         self.cosine = SampleMean((len(CONDITIONS), len(MASKINGS)))
         self.neighbours = SampleMean((len(CONDITIONS), 2))
@@ -92,6 +99,13 @@ class MasksProbe(Probe):
         """Refuse a model without a parser that has a map of attention as well."""
         super().check_encoder(encoder, needs, probe)
         swin_parser(encoder)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse a folder that is not there, and say that there is no image in it."""
+        folder = options.get("folder")
+        if folder is not None and not image_files(folder):
+            log.warning("masks: no image in folder=%s", folder)
 
     def test_step(self, batch: ProbeBatch, batch_idx: int) -> None:
         """Hide cells of every image, by both models' maps and at random."""
@@ -119,9 +133,9 @@ class MasksProbe(Probe):
 
     def draw(self, folder: Path) -> list[Path]:
         """Draw the first images of the data and some of the folder; return the files."""
-        others = [] if self.folder is None else [_sample(path) for path in spread_images(self.folder, self.num_images)]
+        others = self.of_folder()
         if not others:
-            log.warning("masks: no image in folder=%s, so that those of the data alone are drawn", self.folder)
+            log.warning("masks: no readable image in folder=%s, so that those of the data alone are drawn", self.folder)
         sheets = {"pictures-data.png": self.first, "pictures-folder.png": others}
         return [self._sheet(samples, folder / name) for name, samples in sheets.items() if samples]
 
@@ -139,6 +153,21 @@ class MasksProbe(Probe):
         others = [mask[0] & ~pivot_RC for mask in (masks.parsed, masks.random)]
         alike = torch.stack([alike_RC[other].mean() for other in others])
         return alike, torch.stack([other[around_RC].float().mean() for other in others])
+
+    def of_folder(self) -> list[Sample]:
+        """Return the images of the folder that are drawn, in the order of their names."""
+        length = len(self.files)
+        found: list[int] = []
+        for place in dict.fromkeys([*spread(length, self.num_images), *spread(length, self.num_images * TRIES)]):
+            if len(found) == self.num_images:
+                break
+            try:
+                self.input.read(_sample(self.files[place]))
+            except (OSError, ValueError) as error:
+                log.warning("masks: not drawn: %s", printable(str(error)))
+            else:
+                found.append(place)
+        return [_sample(self.files[place]) for place in sorted(found)]
 
     def _sheet(self, samples: list[Sample], path: Path) -> Path:
         height = TOP + len(samples) * (SIDE + GAP)
@@ -179,16 +208,17 @@ def swin_parser(encoder: VLEncoder) -> SwinParser:
     return parser
 
 
-def spread_images(folder: Path, count: int) -> list[Path]:
-    """Return ``count`` image files of a folder and the folders in it, evenly spread over their names; fewer if need be.
+def image_files(folder: Path | str) -> list[Path]:
+    """Return the files in a folder and the folders in it whose names end as those of images do, sorted.
 
     Raises:
         ValueError: if there is no such folder.
     """
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise ValueError(f"probe.folder={folder}: no such folder; give one with images, or null")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return [files[place] for place in spread(len(files), count)]
+    return sorted(
+        Path(home, name) for home, _, names in os.walk(folder) for name in names if name.lower().endswith(SUFFIXES)
+    )
 
 
 def covered(image: Image.Image, hidden_RC: Tensor, pivot_RC: Tensor) -> Image.Image:
