@@ -135,7 +135,7 @@ def test_a_picture_that_a_probe_drew_itself_is_inlined(page: Page):
 
 @pytest.fixture
 def drawing(tmp_path: Path) -> Path:
-    """The folder of figures of a cell; beside the cell stand a picture and words that are not its own."""
+    """The folder of figures of a cell; a picture that is not its own lies outside."""
     own = [row("model", "tallies", 0.125, 0.0625, n=40)]
     figures = write_cell(tmp_path / "runs" / "counting", replace(NMI, probe="counting"), own) / "figures"
     figures.mkdir()
