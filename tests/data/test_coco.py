@@ -21,8 +21,11 @@ from tests.data.photographs import (
 )
 from vlp.data import open_dataset
 from vlp.data.dataset import hashed_split
+from vlp.data.groups import Texts
 from vlp.data.loading import PretrainingData
 from vlp.data.masking import TextMasking
+from vlp.data.ordering import Place
+from vlp.data.pairs import PretrainingPairs
 from vlp.data.pixels import PixelInput
 from vlp.data.tokenisation import open_tokenizer
 
@@ -181,6 +184,21 @@ def test_an_image_that_cannot_be_read_stops_when_it_is_read_or_is_left_out_from_
     with pytest.raises(ValueError) as error:
         opened(root)[2]
     assert str(error.value).startswith(f"{bad}: found no PNG or JPEG image (it begins with b'no image')")
+
+
+def test_an_image_that_cannot_be_read_harms_no_group_that_borrows_its_caption(root):
+    published(root)
+    put(root / "val2014" / coco_name(2, "val2014"), b"no image")
+    dataset = opened(root)
+    pairs = PretrainingPairs(dataset, open_tokenizer(), {}, pixel_input=PixelInput(16, None, 4), texts=Texts(2, 4))
+    good = [at for at, group in enumerate(pairs.groups.tolist()) if dataset.image_id(group[0]) != "2"]
+    examples = [example for at in good for example in pairs.examples(Place(0, at))]
+    assert {example.sample.image_id for example in examples} == {"1", "5"}
+    assert "restval 2 a" in {example.sample.caption for example in examples}
+    assert pairs[[Place(0, at) for at in good]].inputs.pixels.shape[0] == 2
+    with pytest.raises(ValueError) as error:
+        pairs.examples(Place(0, next(at for at in range(3) if at not in good)))
+    assert "found no PNG or JPEG image" in str(error.value)
 
 
 def test_workers_read_shards_and_change_no_number(root):

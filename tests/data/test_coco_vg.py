@@ -75,6 +75,10 @@ def test_samples_are_those_of_the_two(root):
     assert (last.caption, last.image_id) == ("more", both.image_id(len(both) - 1))
     assert last.image().size == (last.width, last.height)
     assert both.regions(0) is None
+    for index in (0, len(both) - 1):
+        whole, text = both[index], both.without_image(index)
+        assert (text.image_id, text.sample_id, text.caption) == (whole.image_id, whole.sample_id, whole.caption)
+        assert (text.width, text.height, text.image()) == (0, 0, None)
     with pytest.raises(IndexError):
         both[len(both)]
 

@@ -1,9 +1,13 @@
+import pytest
 import torch
 
 from tests.data.worlds import CAPTIONS, HandMade
+from vlp.data.groups import Texts
 from vlp.data.masking import IGNORE, PairMismatch, RegionMasking, TextMasking
 from vlp.data.ordering import Place
 from vlp.data.pairs import PretrainingPairs
+from vlp.data.pixels import PixelInput
+from vlp.data.sample import Phrase, Sample
 from vlp.data.tokenisation import open_tokenizer
 
 CORRUPTIONS = {"mlm": TextMasking(), "mrc_kl": RegionMasking(), "itm": PairMismatch()}
@@ -65,6 +69,46 @@ def test_an_image_of_another_sample_comes_with_its_size_and_features():
     own = torch.arange(len(CAPTIONS)).float()
     assert (batch.inputs.features[:, 0, 0] != own).all()
     assert batch.inputs.image_sizes.tolist() == [[100, 50]] * len(CAPTIONS)
+
+
+class Opened(HandMade):
+    """Says whose images were asked for; captions, which have a phrase, are read without."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened = []
+
+    def __getitem__(self, index):
+        self.opened.append(index)
+        return super().__getitem__(index)
+
+    def without_image(self, index):
+        phrase = Phrase(0, 1, "a", f"chain{index}", (), torch.zeros(0, 4))
+        return Sample(f"image{index}", self.caption_of(index), 0, 0, f"sample{index}", phrases=(phrase,))
+
+    def caption_of(self, index):
+        return f"a {index}"
+
+    def image_key(self, index):
+        return f"image{index}"
+
+
+@pytest.mark.parametrize("pixel_input", [None, PixelInput(16, None, 4)], ids=["regions", "pixels"])
+@pytest.mark.parametrize("texts", [None, Texts(1, 3)], ids=["mismatch", "group"])
+def test_of_a_borrowed_caption_the_image_is_not_opened(pixel_input, texts):
+    data, mismatch = Opened(), {"itm": PairMismatch(1.0, replace="text")}
+    pairs = PretrainingPairs(data, open_tokenizer(), mismatch, pixel_input=pixel_input, texts=texts)
+    data.opened.clear()
+    borrowed = [example for example in pairs.examples(Place(0, 2)) if not example.is_matched]
+    assert data.opened == [2]
+    assert len(borrowed) == (1 if texts is None else 3)
+    for example in borrowed:
+        donor = int(example.sample.caption[-1])
+        assert donor != 2
+        assert example.sample.caption == data.caption_of(donor)
+        assert [phrase.chain_id for phrase in example.sample.phrases] == [f"chain{donor}"]
+        assert torch.equal(example.input_ids, open_tokenizer().encode(data.caption_of(donor)).input_ids)
+        assert (example.sample.image_id, example.sample.width) == ("image2", 100)
 
 
 def test_a_batch_names_its_samples_mismatched_or_not():

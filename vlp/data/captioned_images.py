@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -71,16 +72,19 @@ class CaptionedImages(VLDataset):
         return len(self._captions)
 
     def __getitem__(self, index: int) -> Sample:
-        caption, image = self._rows(index)
-        place = self._files[int(self._numbers[image])]
+        place = self._files[int(self._numbers[self._rows(index)[1]])]
         width, height = _size(place)
+        return replace(self.without_image(index), width=width, height=height, read_image=partial(_read, place))
+
+    def without_image(self, index: int) -> Sample:
+        """Return a sample without opening its image, whose size is 0 x 0."""
+        caption, _ = self._rows(index)
         return Sample(
             image_id=self.image_id(index),
             caption=self._table.captions[caption],
-            width=width,
-            height=height,
+            width=0,
+            height=0,
             sample_id=str(self._table.caption_ids[caption]),
-            read_image=partial(_read, place),
         )
 
     def caption(self, index: int) -> str:

@@ -60,8 +60,12 @@ class CocoVisualGenomeDataset(VLDataset):
 
     def __getitem__(self, index: int) -> Sample:
         name, dataset, at = self._find(index)
-        sample = dataset[at]
-        return replace(sample, image_id=f"{name}-{sample.image_id}", sample_id=f"{name}-{sample.sample_id}")
+        return _named(name, dataset[at])
+
+    def without_image(self, index: int) -> Sample:
+        """Return a sample without opening its image, whose size is 0 x 0."""
+        name, dataset, at = self._find(index)
+        return _named(name, dataset.without_image(at))
 
     def caption(self, index: int) -> str:
         """Return a sample's caption."""
@@ -93,6 +97,10 @@ class CocoVisualGenomeDataset(VLDataset):
         which = bisect_right(self._ends, index)
         name, dataset = self._datasets[which]
         return name, dataset, index - self._ends[which] + len(dataset)
+
+
+def _named(name: str, sample: Sample) -> Sample:
+    return replace(sample, image_id=f"{name}-{sample.image_id}", sample_id=f"{name}-{sample.sample_id}")
 
 
 def parts_beside(coco: CaptionTable, genome: CaptionTable) -> NDArray[np.uint8]:

@@ -71,6 +71,13 @@ class VLDataset(Dataset[Sample]):
         """Return a sample whose regions may be missing, where the dataset need not find them."""
         return self[index]
 
+    def without_image(self, index: int) -> Sample:
+        """Return a sample of which only ids, caption and annotated phrases count, where its image need not be opened.
+
+        Its size may be 0 x 0.
+        """
+        return self.without_regions(index)
+
     def image_id(self, index: int) -> str:
         """Return a sample's ``image_id``, without building it where the dataset can."""
         return self.without_regions(index).image_id

@@ -56,16 +56,16 @@ class PairSource(Protocol):
     truth_annotated: bool
     pixel_input: PixelInput | None
 
-    def other(self, example: Example, generator: np.random.Generator) -> Sample:
-        """Return a sample of another image, each equally likely."""
+    def other(self, example: Example, generator: np.random.Generator) -> int:
+        """Return the place of a sample of another image, each equally likely."""
         ...
 
-    def with_caption(self, example: Example, donor: Sample) -> None:
-        """Give ``example`` the caption of ``donor``."""
+    def with_caption(self, example: Example, donor: int) -> None:
+        """Give ``example`` the caption of the sample at ``donor``, whose image is not opened."""
         ...
 
-    def with_image(self, example: Example, donor: Sample) -> None:
-        """Give ``example`` the image of ``donor``."""
+    def with_image(self, example: Example, donor: int) -> None:
+        """Give ``example`` the image of the sample at ``donor``."""
         ...
 
 

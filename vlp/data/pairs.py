@@ -159,26 +159,28 @@ class PretrainingPairs(Dataset[PretrainingBatch]):
                 corruption(example, self, generator)
         return example
 
-    def other(self, example: Example, generator: np.random.Generator) -> Sample:
-        """Return a sample whose image (or sentence group) is another, each equally likely.
+    def other(self, example: Example, generator: np.random.Generator) -> int:
+        """Return the place of a sample whose image (or sentence group) is another, each equally likely.
 
         Raises:
             ValueError: as `other_image`.
         """
-        return self._sample(other_image(self.dataset, example.index, generator, repr(example.sample.image_id)))
+        return other_image(self.dataset, example.index, generator, repr(example.sample.image_id))
 
-    def with_caption(self, example: Example, donor: Sample) -> None:
-        """Give ``example`` the caption of ``donor``."""
-        example.tokens = self._tokens(donor)
+    def with_caption(self, example: Example, donor: int) -> None:
+        """Give ``example`` the caption of the sample at ``donor``, whose image is not opened."""
+        text = self.dataset.without_image(donor)
+        example.tokens = self._tokens(text)
         example.input_ids = example.tokens.input_ids
         example.text_labels = torch.full_like(example.input_ids, IGNORE)
-        example.sample = replace(example.sample, caption=donor.caption, phrases=donor.phrases)
+        example.sample = replace(example.sample, caption=text.caption, phrases=text.phrases)
 
-    def with_image(self, example: Example, donor: Sample) -> None:
-        """Give ``example`` the image of ``donor``."""
-        example.regions = donor.regions
+    def with_image(self, example: Example, donor: int) -> None:
+        """Give ``example`` the image of the sample at ``donor``."""
+        other = self._sample(donor)
+        example.regions = other.regions
         example.sample = replace(
-            example.sample, image_id=donor.image_id, width=donor.width, height=donor.height, read_image=donor.read_image
+            example.sample, image_id=other.image_id, width=other.width, height=other.height, read_image=other.read_image
         )
 
     def collate(self, examples: Sequence[Example], tasks: tuple[str, ...]) -> PretrainingBatch:
