@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vlp.data import images
-from vlp.data.images import image_bytes, read_rgb
+from vlp.data.images import image_bytes, image_size, read_rgb
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -156,6 +156,29 @@ def test_the_size_asked_for_is_named(refusal, read):
 def test_the_formats_asked_for_are_named(refusal):
     jpeg = encoded(Image.new("RGB", (8, 8)), "JPEG")
     assert refusal(jpeg, formats=("PNG",)).endswith("expected one PNG image")
+
+
+FRAMES = [Image.new("RGB", (2, 1), (value, 0, 0)) for value in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        (encoded(Image.new("RGB", (9, 5)), "JPEG", exif=Image.Exif(), icc_profile=b"x" * 70), (9, 5)),
+        (encoded(FRAMES[0], "MPO", save_all=True, append_images=FRAMES[1:]), (2, 1)),
+        (png(2, 1, chunk(b"tEXt", b"Comment\0words")), (2, 1)),
+        (encoded(FRAMES[0], save_all=True, append_images=FRAMES[1:]), None),
+    ],
+    ids=["JPEG", "MPO", "PNG", "animation"],
+)
+def test_no_beginning_of_an_image_states_another_size(content, size):
+    for most in range(len(content) + 1):
+        try:
+            found = image_size(content[:most], "it")
+        except ValueError:
+            found = None
+        assert found in (None, size)
+    assert found == size
 
 
 def test_a_file_that_is_too_large_is_not_read_whole(tmp_path, monkeypatch):

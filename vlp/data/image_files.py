@@ -51,7 +51,7 @@ class Place(NamedTuple):
         """
         if self.offset == IN_FOLDER:
             return read_rgb(self.path)
-        return decode_rgb(self._member(), str(self))
+        return decode_rgb(self._content(), str(self))
 
     def image_size(self) -> tuple[int, int]:
         """Return its width and height, from its header.
@@ -60,20 +60,20 @@ class Place(NamedTuple):
             ValueError: naming it, if it has none.
             OSError: naming its file, if that cannot be read.
         """
-        if self.offset != IN_FOLDER:
-            return image_size(self._member(), str(self))
-        if not self.path.is_file():
+        if self.offset == IN_FOLDER and not self.path.is_file():
             raise ValueError(f"{self.path}: found no file, expected an image")
-        start = image_bytes(self.path, HEADER)
+        start = self._content(HEADER)
         try:
             return image_size(start, str(self))
         except ValueError:
             if len(start) < HEADER:
                 raise
-        return image_size(image_bytes(self.path), str(self))
+        return image_size(self._content(), str(self))
 
-    def _member(self) -> bytes:
-        return read_member(self.path, self.offset, self.size)
+    def _content(self, most: int | None = None) -> bytes:
+        if self.offset == IN_FOLDER:
+            return image_bytes(self.path, most)
+        return read_member(self.path, self.offset, self.size, most)
 
 
 class ImageFiles:

@@ -132,8 +132,8 @@ def _pax_path(text: str) -> str:
     return next((value for key, _, value in lines if key == "path"), "")
 
 
-def read_member(path: Path, offset: int, size: int) -> bytes:
-    """Return the bytes of an image in an archive.
+def read_member(path: Path, offset: int, size: int, most: int | None = None) -> bytes:
+    """Return the bytes of an image in an archive, of one that is longer than ``most`` bytes its first.
 
     Raises:
         ValueError: if it is larger than `LARGEST_IMAGE`, or the archive is shorter than it was.
@@ -142,9 +142,10 @@ def read_member(path: Path, offset: int, size: int) -> bytes:
     where = f"{path}, byte {offset}"
     if size > LARGEST_IMAGE:
         raise ValueError(f"{where}: found {size:,} bytes, expected an image of at most {LARGEST_IMAGE:,}")
+    wanted = size if most is None else min(size, most)
     with read_errors(path), path.open("rb") as file:
         file.seek(offset)
-        content = file.read(size)
-    if len(content) < size:
+        content = file.read(wanted)
+    if len(content) < wanted:
         raise ValueError(f"{where}: found {shown(content[:8])} and the end, expected {size:,} bytes")
     return content
