@@ -220,6 +220,23 @@ def test_workers_read_shards_and_change_no_number(root):
         assert torch.equal(alone.pixels, shared.pixels)
 
 
+@pytest.mark.parametrize("rule", ["stop", "skip"])
+def test_what_is_not_one_image_s_fault_stops_either_way(root, rule):
+    published(root, with_images=False)
+    whole = put_tar(root / "0.tar", {coco_name(number, "train2014"): jpeg() for number in (1, 5)})
+    content = whole.read_bytes()
+    whole.write_bytes(content[:2000])
+    with pytest.raises(ValueError) as error:
+        opened(root, on_error=rule)
+    assert str(error.value).startswith(f"{whole}: byte 1024: found a member of {len(jpeg())} bytes, expected at most")
+    whole.write_bytes(content)
+    put(root / "1.tar", content)
+    with pytest.raises(ValueError) as error:
+        opened(root, on_error=rule)
+    twice = f"found {coco_name(1, 'train2014')[:-4]}, which {whole} has; expected each image once"
+    assert str(error.value) == f"{root / '1.tar'}: {twice}"
+
+
 def test_nothing_left_is_an_error(root):
     published(root)
     for file in (root / "val2014").iterdir():

@@ -39,11 +39,14 @@ class CaptionedImages(VLDataset):
         on_error: ``stop`` at the first record that is not as it should be or has no image, and at an image that cannot
             be decoded when it is read; or ``skip`` all of these, for which every image is decoded once, when it is
             opened for the first time: they are counted, and listed in a file that the log names.
+            What is not one image's fault stops either way: a file that cannot be read (it may be another time), a tar
+            shard that is damaged, an image that two members hold.
         table: what the files say.
         parts: (I,) uint8, the split of each image, out of `PARTS`.
 
     Raises:
         ValueError: naming file, record, what was found and what was expected; or that nothing is left.
+        OSError: naming a file that cannot be read.
     """
 
     annotations = frozenset({"pixels"})
