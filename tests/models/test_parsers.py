@@ -45,6 +45,39 @@ def test_a_window_that_leaves_the_last_map_in_pieces_is_refused():
     )
 
 
+@pytest.mark.parametrize(
+    ("image_size", "nearest"), [(100, "96 or 112"), (104, "96 or 112"), (120, "112 or 128"), (10, "16")]
+)
+@pytest.mark.parametrize("window", [None, 7])
+def test_a_size_that_is_no_whole_number_of_cells_is_refused_with_the_nearest(image_size, nearest, window):
+    numbers = {"embed_dim": 16, "depths": [1, 1, 2], "num_heads": [1, 2, 4]}
+    with pytest.raises(ValueError) as error:
+        SwinParser(TINY, image_size, window, options=numbers)
+    assert str(error.value) == (
+        f"size.swin_vlp.image_size={image_size}: expected a multiple of 16, the pixels of a cell of {TINY}, "
+        f"such as {nearest}"
+    )
+    assert SwinParser(TINY, 112, window, options=numbers).stride == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "found"),
+    [
+        ("swinv2_tiny_window8_256", {}, "that is a SwinTransformerV2"),
+        ("resnet18", {}, "timm says ResNet.__init__() got an unexpected keyword argument 'img_size'"),
+        ("swin_of_no_kind", {}, "timm says Unknown model (swin_of_no_kind)"),
+        (TINY, {"dept": [1]}, "timm says SwinTransformer.__init__() got an unexpected keyword argument 'dept'"),
+    ],
+)
+def test_what_is_no_classic_swin_is_refused_by_name(name, options, found):
+    with pytest.raises(ValueError) as error:
+        on_meta(lambda: SwinParser(name, 256, options=options))
+    assert str(error.value) == (
+        f"size.swin_vlp.parser={name}: {found}; expected the name of a Swin Transformer of timm (the first version), "
+        "with options of its own"
+    )
+
+
 def test_pixels_of_another_size_are_refused():
     parser = SwinParser(TINY, 16, options=SMALL["swin_vlp"]["options"])
     with pytest.raises(ValueError) as error:

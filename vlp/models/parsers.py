@@ -9,6 +9,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers.patch_embed import PatchEmbed
+from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -48,14 +49,15 @@ class SwinParser(Parser):
 
     Args:
         name: of timm's model, such as ``swin_tiny_patch4_window7_224``; weights are loaded by `load_weights`.
-        image_size: pixels a side; images are square.
+        image_size: pixels a side, a multiple of a cell's; images are square.
         window: cells a side of a window; None for the side of the last map.
         drop_path: largest rate of dropping a residual branch in training.
         options: other arguments of timm's model, where they are not what ``name`` says: ``depths``, ``embed_dim``, ...
         fused: whether attention is fused, which timm's Swin leaves off unless told to.
 
     Raises:
-        ValueError: if the last block's window is not the last map, unshifted.
+        ValueError: if timm has no Swin Transformer (the first version) of that name and these options, if cells do not
+            make up the image, or if the last block's window is not the last map, unshifted.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class SwinParser(Parser):
 
     def create(self) -> Any:
         """Return the network with random weights, looking at whole maps in its last block."""
-        window = self.window
-        if window is None:
-            with torch.device("meta"):
-                window = self._built().layers[-1].blocks[-1].input_resolution[0]
+        with torch.device("meta"):
+            plan = self._built()
+        self._check_size(plan.feature_info[-1]["reduction"])
+        window = plan.layers[-1].blocks[-1].input_resolution[0] if self.window is None else self.window
         return self._checked(self._built(window_size=window))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -115,11 +117,30 @@ class SwinParser(Parser):
 
     def _built(self, **options: Any) -> Any:
         own = {"img_size": self.image_size, "drop_path_rate": self.drop_path, "num_classes": 0}
-        network: Any = timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
+        try:
+            network: Any = timm.create_model(self.name, pretrained=False, **{**own, **self.options, **options})
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise self._no_swin(f"timm says {error}") from error
+        if not isinstance(network, SwinTransformer):
+            raise self._no_swin(f"that is a {type(network).__name__}")
+        module: Any
         for module in network.modules():
             if hasattr(module, "fused_attn"):  # timm asks its own global setting, when it builds
                 module.fused_attn = self.fused
         return network
+
+    def _no_swin(self, found: str) -> ValueError:
+        expected = "the name of a Swin Transformer of timm (the first version), with options of its own"
+        return ValueError(f"size.swin_vlp.parser={self.name}: {found}; expected {expected}")
+
+    def _check_size(self, stride: int) -> None:
+        below = self.image_size // stride * stride
+        if below != self.image_size or not below:
+            nearest = " or ".join(str(size) for size in (below, below + stride) if size)
+            raise ValueError(
+                f"size.swin_vlp.image_size={self.image_size}: expected a multiple of {stride}, the pixels of a cell of "
+                f"{self.name}, such as {nearest}"
+            )
 
     def _checked(self, network: Any) -> Any:
         last = network.layers[-1].blocks[-1]
