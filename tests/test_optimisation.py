@@ -38,7 +38,8 @@ def test_swins_tables_of_biases_are_not_decayed():
 
 def test_a_part_has_its_own_rate_and_every_parameter_stands_in_one_group():
     module = Trained()
-    groups = parameter_groups(module, {PARSER: 5e-6, f"{PARSER}.network.patch_embed": 1e-6, "objectives.itm": 1e-2})
+    rates = {PARSER: 5e-6, f"{PARSER}.network.patch_embed": 1e-6, "objectives.itm": 1e-2}
+    groups = parameter_groups(module, rates)
     names = {id(p): name for name, p in module.named_parameters()}
     found = {names[id(p)]: group.get("lr") for group in groups for p in group["params"]}
     assert sum(len(group["params"]) for group in groups) == len(found) == len(names)
@@ -47,6 +48,22 @@ def test_a_part_has_its_own_rate_and_every_parameter_stands_in_one_group():
         if name.startswith(f"encoder.{PARSER}."):
             expected = 1e-6 if "patch_embed" in name else 5e-6
         assert rate == expected, name
+
+
+def test_a_rate_counts_alike_whether_a_part_s_name_is_written_with_dots_or_with_maps():
+    module = Trained()
+    dots, maps = (
+        [(group.get("lr"), [id(p) for p in group["params"]]) for group in parameter_groups(module, rates)]
+        for rates in ({PARSER: 5e-6}, {"embeddings": {"parser": 5e-6}})
+    )
+    assert dots == maps
+    assert {rate for rate, _ in maps} == {None, 5e-6}
+
+
+def test_a_rate_that_is_no_number_is_refused():
+    with pytest.raises(ValueError) as error:
+        parameter_groups(Trained(), {"embeddings": {"parser": "slow"}})
+    assert str(error.value) == "learning_rates.embeddings.parser='slow': expected a number, null, or a map to such"
 
 
 def test_a_part_of_null_has_the_rate_of_all_others():

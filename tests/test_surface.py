@@ -55,8 +55,8 @@ NAMES = {
     "vlp.models": "Encoding LoadReport VLEncoder build build_from_config export_weights load_weights read_record",
     "vlp.observe": "CaptureError Observer Reducing Site Trace matching record select_layers",
     "vlp.configs": (
-        "check_interpolations check_targets did_you_mean digest instantiate option_names plugin_packages read_option "
-        "resolve trust_folder trusted_folders user_folder"
+        "check_interpolations check_targets did_you_mean digest dotted instantiate option_names plugin_packages "
+        "read_option resolve trust_folder trusted_folders user_folder"
     ),
 }
 

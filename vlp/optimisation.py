@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vlp.configs import did_you_mean
+from vlp.configs import did_you_mean, dotted
 
 ENCODER = "encoder."
 SPARED_TABLES = ("relative_position_bias_table",)
@@ -69,7 +69,7 @@ def stepped_schedule(step: int, warmup: int, falls: Sequence[int], factor: float
     return float(min(1.0, (step + 1) / warmup) * factor ** sum(step >= fall for fall in falls))
 
 
-def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float | None]) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, learning_rates: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the trained parameters in groups: matrices, and those never decayed, of each part with its own rate.
 
     Biases, norms, single vectors and Swin's tables of biases are not decayed. UNITER's released code decays its two
@@ -78,12 +78,14 @@ def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float | Non
     Args:
         module: what is trained.
         learning_rates: by the start of a parameter's name, without ``encoder.``; the longest that fits counts, and
-            null is as if it were not there. All others have the optimiser's own rate.
+            null is as if it were not there. All others have the optimiser's own rate. ``{"a": {"b": 1e-5}}`` is
+            ``{"a.b": 1e-5}``.
 
     Raises:
-        ValueError: if no name begins so.
+        ValueError: if no name begins so, or a rate is no number.
     """
-    rates = {part: rate for part, rate in learning_rates.items() if rate is not None}
+    given = dotted(learning_rates, "learning_rates", float)
+    rates = {part: rate for part, rate in given.items() if rate is not None}
     named = {name.removeprefix(ENCODER): p for name, p in module.named_parameters() if p.requires_grad}
     part_of = {name: _part(name, rates) for name in named}
     for unknown in rates.keys() - set(part_of.values()):

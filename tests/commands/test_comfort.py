@@ -72,6 +72,15 @@ def test_a_key_of_what_is_swept_over_is_given_with_pluses(command: Command):
     assert misspelt.error.startswith("error: there is no key probe.resampels; did you mean probe.resamples")
 
 
+def test_a_name_with_a_dot_in_it_is_given_in_a_map(command: Command):
+    answer = command("train", "experiment=visual_parsing/pretrain", "initial_weights.embeddings.parser=swin.pth")
+    assert answer.status == 1
+    assert answer.error == (
+        "error: embeddings.parser is one name, which --cfg shows in initial_weights: "
+        "write 'initial_weights={embeddings.parser:VALUE}'"
+    )
+
+
 def test_the_config_is_shown_without_torch():
     script = """
 import sys

@@ -161,3 +161,10 @@ def test_initial_weights_count_by_their_content_and_those_of_a_hub_by_their_name
 
     assert found(first) == found(again)
     assert len({found(source) for source in (first, other, "hf:google-bert/bert-base-uncased", "hf:a/b", None)}) == 5
+
+
+def test_initial_weights_count_alike_whether_a_part_s_name_is_written_with_dots_or_with_maps(tmp_path: Path):
+    file = tmp_path / "swin.pth"
+    file.write_bytes(b"weights")
+    written = [{"embeddings.parser": str(file)}, {"embeddings": {"parser": str(file)}}]
+    assert len({content_hash({**CONFIG, "entry": "train", "initial_weights": parts}) for parts in written}) == 1

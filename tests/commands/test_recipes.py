@@ -17,6 +17,7 @@ from vlp.commands.train import build_trainer
 from vlp.configs import instantiate
 from vlp.data.masking import CellMasking
 from vlp.models import build_from_config
+from vlp.models.checkpoints.initial import NOTHING
 from vlp.models.cost import parser_cost
 from vlp.optimisation import Milestones
 from vlp.pretraining import Bundle, PretrainingModule
@@ -140,9 +141,15 @@ def test_a_parser_without_attention_cannot_say_which_cells_go_together(recipe: C
     assert str(error.value).startswith("mfr masking=parsed: ConvolutionalParser has no attention map; give ")
 
 
-@pytest.mark.parametrize("parser", ["resnet50", "patch"])
-def test_a_parser_without_attention_is_trained_on_cells_hidden_at_random(parser, recipe: Compose):
+@pytest.mark.parametrize(("parser", "weights"), [("resnet50", "timm:resnet50.tv_in1k"), ("patch", NOTHING)])
+def test_a_parser_without_attention_is_trained_on_cells_hidden_at_random(parser, weights, recipe: Compose):
     random = "objective.parts.mfr.module.corruption.masking=random"
-    none = "initial_weights={embeddings.parser:null}"
-    found = recipe("experiment=visual_parsing/pretrain_224", f"visual_parser={parser}", random, none)
+    found = recipe("experiment=visual_parsing/pretrain_224", f"visual_parser={parser}", random)
     assert set(found.module.weights) == {"mlm", "itm", "mfr", "vla"}
+    assert found.config["initial_weights"]["embeddings.parser"] == weights
+
+
+def test_a_model_without_a_parser_is_refused_by_name(recipe: Compose):
+    with pytest.raises(ValueError) as error:
+        recipe("experiment=visual_parsing/pretrain", "model=uniter", *NO_CELLS[:1]).module.configure_optimizers()
+    assert str(error.value).startswith("learning_rates: no parameter's name begins with embeddings.parser")

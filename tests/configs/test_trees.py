@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vlp.configs.trees import DEEPEST, LARGEST, check_tree
+from vlp.configs.trees import DEEPEST, LARGEST, check_tree, dotted
 
 
 def nested(levels: int) -> list[object]:
@@ -59,3 +59,31 @@ def test_what_is_not_plain_or_not_bounded_is_named_by_its_key(tree: object, mess
         check_tree(tree, "FILE")
     assert message in str(error.value)
     assert str(error.value).startswith("FILE")
+
+
+def test_entries_of_maps_within_each_other_have_their_whole_names():
+    tree = {"a": {"b": 1, "c.d": 2.5, "e": None}, "a.f": 3, "g": {}}
+    assert dotted(tree, "rates", float) == {"a.b": 1, "a.c.d": 2.5, "a.e": None, "a.f": 3}
+    assert dotted({"a": {"b": "x"}}, "files", str) == dotted({"a.b": "x"}, "files", str) == {"a.b": "x"}
+    assert dotted(None, "rates", float) == {}
+
+
+@pytest.mark.parametrize(
+    ("tree", "kind", "message"),
+    [
+        ({"a": {"b": [1]}}, float, "rates.a.b=[1]: expected a number, null, or a map to such"),
+        ({"a": True}, float, "rates.a=True: expected a number, null, or a map to such"),
+        ({"a": "1e-5"}, float, "rates.a='1e-5': expected a number, null, or a map to such"),
+        ({"a": 1}, str, "rates.a=1: expected a text, null, or a map to such"),
+        ("x", str, "rates='x': expected a map from the name of a part to a text, or null"),
+        (
+            {"a.b": "x", "a": {"b": "y"}},
+            str,
+            "rates: a.b is there twice, as 'x' and 'y'; write 'rates={a.b:VALUE}' alone",
+        ),
+    ],
+)
+def test_other_entries_and_names_that_are_there_twice_are_refused(tree: object, kind: type, message: str):
+    with pytest.raises(ValueError) as error:
+        dotted(tree, "rates", kind)
+    assert str(error.value) == message

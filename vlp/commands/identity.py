@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlp.configs import digest
+from vlp.configs import digest, dotted
 from vlp.durable.digests import file_digest, state_key
 from vlp.durable.files import cache_folder, write_text
 
@@ -49,7 +49,7 @@ def content_hash(config: Mapping[str, Any], weights: str = "") -> str:
         key: (config.get("run") or {}).get(key) for key in ("probe", "prober")
     }  # they stand in the results
     tree["dataset"], data = dataset_content(config.get("dataset") or {})
-    if initial := config.get("initial_weights"):
+    if initial := dotted(config.get("initial_weights"), "initial_weights", str):
         tree["initial_weights"] = {part: weights_content(source) for part, source in initial.items() if source}
     if tokenizer := tokenizer_content(config.get("tokenizer")):
         tree["tokenizer"] = tokenizer

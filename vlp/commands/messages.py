@@ -99,9 +99,20 @@ def _composition(error: ConfigCompositionException, overrides: Sequence[str], en
     if cause is not None and "is not in struct" not in str(cause):
         return f"{key}: {_first_line(cause)}"
     known = known_keys(entry, overrides, key)
+    holder = next(name for name in _parents(key) if name in (*known, ""))
+    if key in known and holder != key.rpartition(".")[0]:
+        inner = key.removeprefix(f"{holder}.")
+        return f"{inner} is one name, which --cfg shows in {holder}: write '{holder}={{{inner}:VALUE}}'"
     if key in known:  # with the first choice of each list, but not with the default that Hydra checks a sweep against
         return f"in a sweep over {key.partition('.')[0]}= keys of its options take ++: write ++{key}=VALUE"
     return f"there is no key {key}{did_you_mean(key, _near(key, known))}"
+
+
+def _parents(key: str) -> Iterator[str]:
+    """Yield what a key may stand in, the nearest first: ``a.b`` and ``a`` for ``a.b.c``, last the top, empty."""
+    while key:
+        key = key.rpartition(".")[0]
+        yield key
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:

@@ -54,7 +54,7 @@ def train(config: Config, run_dir: Path, start: Start | None = None) -> Path:
         follow(encoder, start.released_behaviour, str(start.checkpoint))
     require_image(train_set, encoder)
     if start.checkpoint is None:
-        load_initial_weights(encoder, config["initial_weights"] or {})
+        load_initial_weights(encoder, config["initial_weights"])
     module = PretrainingModule(
         encoder,
         Bundle.from_config(config["objective"]),

@@ -40,6 +40,37 @@ def checked_size(size: int, where: str) -> int:
     return size
 
 
+def dotted(tree: Any, where: str, kind: type[str] | type[float]) -> dict[str, Any]:
+    """Return the entries of maps within each other by their whole names: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``.
+
+    Args:
+        tree: a map, whose own keys may hold dots already; None for an empty one.
+        where: the tree's key, for errors.
+        kind: of the entries: text, or (float) number; None is taken as it is.
+
+    Raises:
+        ValueError: if an entry is of another kind, or a name is there twice.
+    """
+    expected = "a text" if kind is str else "a number"
+    entries: dict[str, Any] = {}
+    if not isinstance(tree, Mapping | None):
+        raise ValueError(f"{where}={shown(tree)}: expected a map from the name of a part to {expected}, or null")
+    for key, value in (tree or {}).items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, Mapping):
+            found = {f"{key}.{rest}": entry for rest, entry in dotted(value, f"{where}.{key}", kind).items()}
+        elif value is None or (isinstance(value, str) if kind is str else is_number):
+            found = {str(key): value}
+        else:
+            raise ValueError(f"{where}.{key}={shown(value)}: expected {expected}, null, or a map to such")
+        for name, entry in found.items():
+            if name in entries:
+                both = f"{shown(entries[name])} and {shown(entry)}"
+                raise ValueError(f"{where}: {name} is there twice, as {both}; write '{where}={{{name}:VALUE}}' alone")
+            entries[name] = entry
+    return entries
+
+
 def _size(value: Any, where: str, keys: tuple[str, ...], known: dict[int, int]) -> int:
     """Return how large a value is; ``known`` holds the sizes of the containers seen so far."""
     if value is None or isinstance(value, bool | int | float):

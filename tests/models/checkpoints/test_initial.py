@@ -71,7 +71,40 @@ def shaken(model: VLEncoder) -> VLEncoder:
 def test_null_is_nothing():
     model = encoder()
     load_initial_weights(model, {"encoder": None, PARSER: None})
+    load_initial_weights(model, {"embeddings": {"parser": "timm:none"}})
+    load_initial_weights(model, None)
     assert moved(model) == set()
+
+
+def test_a_part_s_name_may_be_written_with_maps(files):
+    dots, maps = encoder(), encoder()
+    load_initial_weights(dots, {PARSER: str(files / "swin.pth")})
+    load_initial_weights(maps, {"embeddings": {"parser": str(files / "swin.pth")}})
+    assert moved(dots) == moved(maps) != set()
+    assert all(torch.equal(value, dots.state_dict()[name]) for name, value in maps.state_dict().items())
+
+
+def test_a_misspelt_part_is_refused_before_anything_is_read(monkeypatch):
+    asked = on_the_hub(monkeypatch, {})
+    with pytest.raises(ValueError) as error:
+        load_initial_weights(encoder(), {"encoder": "hf:a/b", "embeddings.parserr": "missing.pth"})
+    assert str(error.value).startswith(
+        "model 'swin_vlp' has no part 'embeddings.parserr'; did you mean embeddings.parser "
+    )
+    assert asked == []
+
+
+@pytest.mark.parametrize("part", [PARSER, "encoder"])
+def test_weights_that_are_not_finite_are_refused_by_name(part, tmp_path):
+    state = encoder().state_dict()
+    name = next(name for name in state if name.endswith("patch_embed.proj.bias"))
+    state[name][1] = float("nan")
+    if part == PARSER:
+        state = {key.removeprefix(f"{PARSER}.network."): value for key, value in state.items() if PARSER in key}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(ValueError) as error:
+        load_initial_weights(encoder(), {part: str(tmp_path / "weights.pth")})
+    assert str(error.value) == f"{tmp_path}/weights.pth: 1 weights are not finite ({name})"
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from vlp.configs import dotted
 from vlp.models.checkpoints.files import FOLDER_FILES
-from vlp.models.checkpoints.loading import listed, load_weights
+from vlp.models.checkpoints.loading import listed, load_weights, weights_of
 from vlp.models.encoder import VLEncoder
 
 log = logging.getLogger(__name__)
 
 WHOLE = "encoder"
 TIMM, HUB = "timm:", "hf:"
+NOTHING = "timm:none"
+"""What a config makes of ``timm:`` and the name of a visual parser that has none."""
 
 
-def load_initial_weights(encoder: VLEncoder, sources: Mapping[str, str | None]) -> None:
+def load_initial_weights(encoder: VLEncoder, sources: Mapping[str, Any] | None) -> None:
     """Load weights into parts of an encoder, and say what of them.
 
     A part is the start of our names of weights, such as ``embeddings.parser``; it has to be there, whole and no more.
@@ -25,22 +31,35 @@ def load_initial_weights(encoder: VLEncoder, sources: Mapping[str, str | None]) 
     Args:
         encoder: takes the weights, in place.
         sources: by part, a file or folder in any format that `load_weights` knows, ``timm:NAME.TAG`` or ``hf:NAME`` for
-            weights of the hub; None for a part that stays as it is.
+            weights of the hub; None and ``timm:none`` for a part that stays as it is. ``{"a": {"b": FILE}}`` is
+            ``{"a.b": FILE}``.
 
     Raises:
         FileNotFoundError: if nothing is there.
-        ValueError: if the hub has no such weights or cannot be reached, or the weights are not of that part.
+        ValueError: if the model has no such part, before anything is read; if the hub has no such weights or cannot be
+            reached, or the weights are not of that part, or not finite.
     """
-    given = {part: source for part, source in sources.items() if source is not None}
+    named = dotted(sources, "initial_weights", str)
+    given = {part: source for part, source in named.items() if source not in (None, NOTHING)}
+    for part in given.keys() - {WHOLE}:
+        weights_of(encoder, part)
     for part, source in sorted(given.items(), key=lambda item: item[0] != WHOLE):
         path = local_path(source)
         if part != WHOLE:
             load_weights(encoder, path, part=part)
+            _check_finite(weights_of(encoder, part), source)
             log.info("%s begins with the weights of %s", part, source)
             continue
         report = load_weights(encoder, path, strict=False)
+        _check_finite(encoder.state_dict(), source)
         said = listed("weights stay as they are", report.missing), listed("of the file are left out", report.unexpected)
         log.info("the encoder begins with %s: %s, %s", source, *said)
+
+
+def _check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    faulty = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if faulty:
+        raise ValueError(f"{source}: {listed('weights are not finite', faulty)}")
 
 
 def local_path(source: str) -> Path:

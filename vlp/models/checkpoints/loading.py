@@ -90,10 +90,7 @@ def load_weights(model: VLEncoder, path: str | Path, strict: bool = True, part: 
 def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, part: str = "") -> LoadReport:
     """Load what has been read of a file; as `load_weights`."""
     conversion = convert(contents)
-    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
-    if not own:
-        known = {".".join(name.split(".")[:depth]) for name in model.state_dict() for depth in (1, 2)}
-        raise ValueError(f"model {model.name!r} has no part {part!r}{did_you_mean(part, sorted(known))}")
+    own = weights_of(model, part)
     _check_part(conversion, part, contents.path)
     resize = conversion.resize or (lambda name, tensor, shape: tensor)
     fitting = {name: resize(name, found, own[name].shape) for name, found in conversion.tensors.items() if name in own}
@@ -120,6 +117,19 @@ def load_contents(model: VLEncoder, contents: Contents, strict: bool = True, par
         follow(model, conversion.released_behaviour, f"{contents.path} ({conversion.description})")
     model.load_state_dict(fitting, strict=False)
     return report
+
+
+def weights_of(model: VLEncoder, part: str) -> dict[str, Tensor]:
+    """Return a model's weights whose names begin with ``part``.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(part)}
+    if not own:
+        known = {".".join(name.split(".")[:depth]) for name in model.state_dict() for depth in (1, 2)}
+        raise ValueError(f"model {model.name!r} has no part {part!r}{did_you_mean(part, sorted(known))}")
+    return own
 
 
 def read_heads(path: str | Path) -> dict[str, Tensor]:
