@@ -6,6 +6,7 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from tests.models.examples import small_encoder
 from vlp.commands.train import train
 from vlp.configs import option_names, read_option
 from vlp.data.groups import Texts
@@ -209,3 +210,19 @@ def test_an_impossible_bundle_is_refused(arguments, message):
     with pytest.raises(ValueError) as error:
         Bundle(*arguments)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("names", [["itm"], ["vla"], ["itm", "vla"]])
+def test_matched_texts_are_told_from_unmatched_ones_only_where_there_are_both(names):
+    encoder, parts = small_encoder("swin_vlp"), config("model=swin_vlp")["objective"]["parts"]
+    objective = {"combine": "sum", "parts": {name: parts[name] for name in ("mlm", *names)}}
+    for texts in (None, {"unmatched": 1}):
+        assert set(Bundle.from_config({**objective, "texts": texts}).build(encoder, None)) == {"mlm", *names}
+    with pytest.raises(ValueError) as error:
+        Bundle.from_config({**objective, "texts": {"unmatched": 0}}).build(encoder, None)
+    assert str(error.value) == (
+        f"objective.texts.unmatched=0: {', '.join(names)} would have matched texts alone; expected 1 or more, or "
+        + " and ".join(f"objective.parts.{name}=null" for name in names)
+    )
+    alone = {**objective, "parts": {"mlm": parts["mlm"]}, "texts": {"unmatched": 0}}
+    assert set(Bundle.from_config(alone).build(encoder, None)) == {"mlm"}

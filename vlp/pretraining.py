@@ -27,7 +27,9 @@ from vlp.data.pairs import PretrainingBatch
 from vlp.models.checkpoints.files import RECORD
 from vlp.models.encoder import VLEncoder
 from vlp.nonfinite import FAULTS_FOLDER, Fault, faulty_objectives, first_faulty_parameter, gradient_norm
+from vlp.objectives.itm import ImageTextMatching
 from vlp.objectives.objective import Objective
+from vlp.objectives.vla import VisionLanguageAlignment
 from vlp.optimisation import Milestones, linear_schedule, parameter_groups, stepped_schedule, warmup_steps
 
 log = logging.getLogger(__name__)
@@ -77,8 +79,19 @@ class Bundle:
         return cls(parts, weights, config["combine"], texts, begins)
 
     def build(self, encoder: VLEncoder, num_classes: int | None) -> nn.ModuleDict:
-        """Return the objectives for ``encoder`` and data of ``num_classes`` detector classes."""
-        return nn.ModuleDict({n: part(encoder=encoder, num_classes=num_classes) for n, part in self.parts.items()})
+        """Return the objectives for ``encoder`` and data of ``num_classes`` detector classes.
+
+        Raises:
+            ValueError: if matched texts are to be told from unmatched ones, of which there are none.
+        """
+        built = {n: part(encoder=encoder, num_classes=num_classes) for n, part in self.parts.items()}
+        telling = [n for n, o in built.items() if isinstance(o, ImageTextMatching | VisionLanguageAlignment)]
+        if telling and self.texts is not None and not self.texts.unmatched:
+            raise ValueError(
+                f"objective.texts.unmatched=0: {', '.join(telling)} would have matched texts alone; expected 1 or "
+                f"more, or {' and '.join(f'objective.parts.{name}=null' for name in telling)}"
+            )
+        return nn.ModuleDict(built)
 
     @property
     def task_weights(self) -> dict[str, float]:
@@ -125,7 +138,7 @@ class PretrainingModule(pl.LightningModule):
         optimizer: partial[Optimizer],
         warmup: float = 0.1,
         milestones: Milestones | None = None,
-        learning_rates: Mapping[str, float | None] | None = None,
+        learning_rates: Mapping[str, Any] | None = None,
         seed: int = 0,
         record: Mapping[str, Any] | None = None,
     ) -> None:
@@ -133,7 +146,7 @@ class PretrainingModule(pl.LightningModule):
         self.encoder = encoder
         self.objectives = bundle.build(encoder, num_classes)
         self.weights, self.shares, self.begins = bundle.step_weights, bundle.shares, bundle.begins
-        self.optimizer, self.learning_rates, self.seed = optimizer, dict(learning_rates or {}), seed
+        self.optimizer, self.learning_rates, self.seed = optimizer, learning_rates, seed
         self.warmup, self.milestones = warmup, milestones
         self.record = dict(record or {})
         self.losses: dict[str, Tensor] = {}
