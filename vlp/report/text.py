@@ -19,6 +19,9 @@ from vlp.report.scoreboard import Answer, scoreboard, whose
 from vlp.report.wording import VERDICTS
 from vlp.results import Record
 
+WIDEST = 10_000
+"""Characters a table may need; a console's own width would bound what it is said to need."""
+
 COLORS = {"yes": "green", "no": "red", "open": "yellow", "partly": "yellow"}
 
 
@@ -42,7 +45,9 @@ def print_published(records: Sequence[Record], console: Console | None = None) -
     """Print the papers' tables with what was measured, and what it says of their claims; nothing where none fits."""
     console = console or Console(highlight=False)
     for beside in tables_beside(records):
-        console.print(_published_table(beside))
+        table = _published_table(beside)
+        needed = console.measure(table, options=console.options.update(max_width=WIDEST)).minimum
+        console.print(table if needed <= console.width else _published_table(beside, is_turned=True))
         for reason in beside.reasons:
             console.print(Text(f"  {printable(reason)}", style="dim"))
     for each in judge(records, papers_of(records)):
@@ -50,15 +55,20 @@ def print_published(records: Sequence[Record], console: Console | None = None) -
             console.print(_claim(each))
 
 
-def _published_table(beside: TableBeside) -> Table:
+def _published_table(beside: TableBeside, is_turned: bool = False) -> Table:
+    """Return the table as printed, or turned, with a line for each of its columns."""
     printed = beside.printed
+    cells = [[_beside(beside.find(row, column)) for column in printed.columns] for row in printed.rows]
+    lines, heads = printed.rows, printed.columns
+    if is_turned:
+        lines, heads, cells = heads, lines, [list(line) for line in zip(*cells, strict=True)]
     title = f"{TITLES[printed.paper]}, {printed.title}: printed | measured here ({printable(beside.setting.words)})"
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    for column in printed.columns:
-        table.add_column(Text(column), justify="right")
-    for row in printed.rows:
-        table.add_row(Text(row), *(_beside(beside.find(row, column)) for column in printed.columns))
+    for head in heads:
+        table.add_column(Text(head), justify="right")
+    for line, found in zip(lines, cells, strict=True):
+        table.add_row(Text(line), *found)
     return table
 
 
