@@ -5,20 +5,12 @@ from __future__ import annotations
 import os
 from functools import partial
 
-import torch
-import transformers
-from torch import Tensor
-
 from benchmarks.goals import Goal
 from benchmarks.memory import CLEAR, gpu_growth, in_fresh_process
-from benchmarks.passes import plain
+from benchmarks.passes import plain, stored_flow, streamed_flow
 from benchmarks.subjects import BATCH_SIZE, Tokens, our_bert, their_bert
 from benchmarks.timing import Contenders, batches_on, clock_of, interleave, ratio
-from vlp.metrics.flow import cross_modal_share, flow_between_groups
 from vlp.models import VLEncoder
-from vlp.observe.reductions import GroupPaths, advance, first_step
-
-# Axes: B batch, S tokens, G groups of tokens (text, vision), P pairs of layers.
 
 LENGTH = 56
 MEMORY_LENGTHS = (56, 112, 224)
@@ -64,25 +56,3 @@ def gpu_peaks(model: VLEncoder, tokens: Tokens) -> list[Goal]:
     """Return the same on a GPU, where a peak is that of tensors and needs no fresh process."""
     grown = [gpu_growth(partial(run, model, tokens)) for run in (streamed_flow, plain)]
     return [Goal(f"peak at {LENGTH} tokens: flow / plain", grown[0] / grown[1], 1.5)]
-
-
-@torch.inference_mode()
-def streamed_flow(model: VLEncoder, tokens: Tokens) -> Tensor:
-    """Return the flow (B, P) of every pair of layers, measured while the model runs."""
-    groups_BSG = torch.stack([~tokens.is_vision, tokens.is_vision], dim=-1)
-    observer = GroupPaths(model.attention_sites, groups_BSG, every_start=True)
-    model(tokens.batch, observers=[observer])
-    return flow_between_groups(torch.stack(list(observer.take().values()), dim=1), groups_BSG.sum(1)[:, None])
-
-
-@torch.inference_mode()
-def stored_flow(model: transformers.BertModel, tokens: Tokens) -> Tensor:
-    """Return the same from kept maps and whole products (S, S), one a first layer."""
-    maps = [weights.mean(1) for weights in model(tokens.ids, output_attentions=True).attentions]
-    mask = torch.ones_like(tokens.is_vision)
-    paths: list[Tensor] = []
-    flows = []
-    for weights in maps:
-        paths = [*(advance(path, weights) for path in paths), first_step(weights)]
-        flows += [cross_modal_share(path, tokens.is_vision, mask) for path in paths]
-    return torch.stack(flows, dim=1)

@@ -71,7 +71,7 @@ def _streamed(length: int) -> Callable[[], object]:
 
 
 def _flow(length: int) -> Callable[[], object]:
-    from benchmarks.flow import streamed_flow
+    from benchmarks.passes import streamed_flow
 
     return _ready(streamed_flow, _our_bert(), length)
 

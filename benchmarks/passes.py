@@ -1,7 +1,8 @@
 """The measuring pass, twice: streamed by our observers, and from transformers' stored outputs.
 
 Both give the same figures: [CLS]'s attention mass on words and on regions of every head, attention rollout, the mean
-state of a phrase and of a region in every layer (float16), and the NMI of clusters and modality in every layer.
+state of a phrase and of a region in every layer (float16), and the NMI of clusters and modality in every layer. Beside
+them the flow between all pairs of layers, streamed and from stored maps.
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
 from benchmarks.subjects import Tokens
+from vlp.metrics.flow import cross_modal_share, flow_between_groups
 from vlp.metrics.nmi import normalized_mutual_information
 from vlp.models import VLEncoder
 from vlp.observe.observers import Reducing
-from vlp.observe.reductions import MeetingStates, RunningPath, advance, first_step, mass_of_query, means_of_groups
+from vlp.observe.reductions import (
+    GroupPaths,
+    MeetingStates,
+    RunningPath,
+    advance,
+    first_step,
+    mass_of_query,
+    means_of_groups,
+)
 
-# Axes: B batch, L layers, H heads, S tokens, D width, G groups of tokens.
+# Axes: B batch, L layers, H heads, S tokens, D width, G groups of tokens, P pairs of layers.
 
 RESTARTS = 10
 
@@ -102,3 +112,25 @@ def scikit_learn_nmi(hidden: Sequence[Tensor], tokens: Tokens, seed: int = 0) ->
 def clusters(states: Tensor, seed: int) -> KMeans:
     """Return scikit-learn's two clusters of states (S, D)."""
     return KMeans(2, n_init=RESTARTS, random_state=seed).fit(states.numpy())
+
+
+@torch.inference_mode()
+def streamed_flow(model: VLEncoder, tokens: Tokens) -> Tensor:
+    """Return the flow (B, P) of every pair of layers, measured while the model runs."""
+    groups_BSG = torch.stack([~tokens.is_vision, tokens.is_vision], dim=-1)
+    observer = GroupPaths(model.attention_sites, groups_BSG, every_start=True)
+    model(tokens.batch, observers=[observer])
+    return flow_between_groups(torch.stack(list(observer.take().values()), dim=1), groups_BSG.sum(1)[:, None])
+
+
+@torch.inference_mode()
+def stored_flow(model: transformers.BertModel, tokens: Tokens) -> Tensor:
+    """Return the same from kept maps and whole products (S, S), one a first layer."""
+    maps = [weights.mean(1) for weights in model(tokens.ids, output_attentions=True).attentions]
+    mask = torch.ones_like(tokens.is_vision)
+    paths: list[Tensor] = []
+    flows = []
+    for weights in maps:
+        paths = [*(advance(path, weights) for path in paths), first_step(weights)]
+        flows += [cross_modal_share(path, tokens.is_vision, mask) for path in paths]
+    return torch.stack(flows, dim=1)
