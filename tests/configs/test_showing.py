@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlp.configs.showing import LONGEST, printable, shown
+from vlp.configs.showing import LONGEST, printable, shown, spelt
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,11 @@ def test_a_value_is_shown_as_python_writes_it(value, text):
 def test_a_large_value_is_cut(value):
     assert len(shown(value)) <= LONGEST
     assert "..." in shown(value)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.b", "a.b"), ("naïve", "naïve"), ("w\x00t\xa0", r"'w\x00t\xa0'")])
+def test_a_name_that_does_not_print_is_spelt_out(name, text):
+    assert spelt(name) == text
 
 
 def test_what_does_not_print_is_spelt_out():

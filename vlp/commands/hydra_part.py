@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vlp.configs import check_interpolations
+from vlp.configs.showing import spelt
 from vlp.configs.targets import check_class, check_objects, check_targets
 
 HYDRA_OWN = ("hydra._internal.core_plugins", "hydra.experimental.callbacks", "hydra_plugins")
@@ -74,4 +75,4 @@ def _check_name(kind: str, target: str, key: str) -> None:
     elif kind == "class" and target.startswith("logging."):
         check_class(target, ("logging",), key)
     elif kind == "()" or key.startswith(LOGGING):
-        raise ValueError(f"{target} is not allowed at {key}")
+        raise ValueError(f"{spelt(target)} is not allowed at {spelt(key)}")

@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
+def spelt(name: str) -> str:
+    """Return a name as it is where all of it prints, else as `ascii` spells it out."""
+    return name if name.isprintable() else ascii(name)
+
+
 def _printable(letter: str) -> str:
     is_shown = letter.isprintable() or unicodedata.category(letter) == "Zs"  # spaces of any width
     return letter if is_shown else ascii(letter)[1:-1]

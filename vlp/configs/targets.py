@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vlp.configs.showing import spelt
 from vlp.configs.spelling import did_you_mean
 
 PLUGIN_GROUP = "vlp.plugins"
@@ -73,7 +74,7 @@ def check_targets(tree: Any, key: str = "") -> None:
     """
     for at, target in targets(tree, key):
         if not _is_allowed(target):
-            raise ValueError(f"{target} is not allowed at {at or 'the top'}")
+            raise ValueError(f"{spelt(str(target))} is not allowed at {spelt(at) or 'the top'}")
 
 
 def check_objects(tree: Any, key: str = "") -> None:
@@ -88,7 +89,7 @@ def check_objects(tree: Any, key: str = "") -> None:
         name = f"{home}.{getattr(found, '__qualname__', '')}"
         may_be_function = not _is_under(target, ALLOWED) and not _is_under(home, ("vlp",))
         if not callable(found) or not _is_home(home, target) or not (may_be_function or inspect.isclass(found)):
-            raise ValueError(f"{target} is not allowed at {at or 'the top'}: it is {name}")
+            raise ValueError(f"{spelt(target)} is not allowed at {spelt(at) or 'the top'}: it is {name}")
 
 
 def check_class(target: str, homes: Sequence[str], key: str) -> None:
@@ -99,7 +100,7 @@ def check_class(target: str, homes: Sequence[str], key: str) -> None:
     """
     found = _locate(target, key)
     if not inspect.isclass(found) or not _is_under(found.__module__, homes):
-        raise ValueError(f"{target} is not allowed at {key}")
+        raise ValueError(f"{spelt(target)} is not allowed at {spelt(key)}")
 
 
 def is_shipped(target: Any) -> bool:

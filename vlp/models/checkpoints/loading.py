@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vlp.configs import did_you_mean, option_names, read_option
+from vlp.configs.showing import spelt
 from vlp.models.building import build
 from vlp.models.checkpoints import huggingface, lxmert, parsers, uniter, vilt, visualbert, vlp, volta
 from vlp.models.checkpoints.conversion import Conversion
@@ -153,7 +154,7 @@ def convert(contents: Contents) -> Conversion:
         conversion = known(contents)
         if conversion is not None:
             return conversion
-    names = ", ".join(list(contents.tensors)[:NAMES_SHOWN])
+    names = ", ".join(map(spelt, list(contents.tensors)[:NAMES_SHOWN]))
     raise ValueError(
         f"{contents.path} is in no format we know ({KNOWN}): "
         f"it has {len(contents.tensors)} tensors, the first being {names}"
