@@ -106,10 +106,6 @@ class CaptionedImages(VLDataset):
         """Return (N,) a number for the image of each sample."""
         return self._table.owners[self._captions]
 
-    def image_key(self, index: int) -> str:
-        """Return the id of a sample's image."""
-        return self.image_id(index)
-
     def coco_id(self, index: int) -> int | None:
         """Return what a sample's photograph is in COCO, None where that is not known."""
         found = int(self._table.coco_ids[self._rows(index)[1]])

@@ -80,7 +80,7 @@ class VLDataset(Dataset[Sample]):
 
     def image_id(self, index: int) -> str:
         """Return a sample's ``image_id``, without building it where the dataset can."""
-        return self.without_regions(index).image_id
+        return self.without_image(index).image_id
 
     def is_matched(self, index: int) -> bool:
         """Return a sample's ``is_matched``, without building it where the dataset can."""
@@ -95,7 +95,7 @@ class VLDataset(Dataset[Sample]):
 
     def image_key(self, index: int) -> str:
         """Return what splits and negatives go by: samples with one key share an image or a sentence group."""
-        return self[index].image_id
+        return self.image_id(index)
 
 
 def other_image(dataset: VLDataset, index: int, generator: np.random.Generator, whose: str) -> int:

@@ -142,10 +142,6 @@ class ScenesDataset(VLDataset):
         part, number, _ = self._locate(index)
         return f"{self.level.name}-{self.seed}-{part}-{number}"
 
-    def image_key(self, index: int) -> str:
-        """Return the name of the scene."""
-        return self.image_id(index)
-
     def _locate(self, index: int) -> tuple[str, int, int]:
         """Return part, number of the scene in it, and number of the caption."""
         index = index + self.size if index < 0 else index
