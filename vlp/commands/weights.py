@@ -85,9 +85,8 @@ def _recipe_weights(recipe: str, config: Mapping[str, Any], command: str) -> Wei
 def _check_same_model(recipe: str, trained: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse a recipe that trains another network than the one that is asked for, before it has trained it."""
     have, want = _shape(trained), _shape(asked)
-    differ = [key for key in {**want, **have} if have.get(key) != want.get(key)]
-    if differ:
-        key = differ[0]
+    key = next((key for key in {**want, **have} if have.get(key) != want.get(key)), None)
+    if key is not None:
         raise ValueError(
             f"weights=recipe:{recipe} trains a model={asked['name']} whose {key} is {have.get(key)}, here it is "
             f"{want.get(key)}: leave that as the recipe has it, or train one (train.py) and give weights=PATH"
